@@ -1,0 +1,64 @@
+/*
+ * Every bound of the project, in one place. What a setting can change is here as its default; what a
+ * format fixes is here as it is. Neighbours are tied together below, with the reason.
+ */
+#ifndef BASE_LIMITS_H
+#define BASE_LIMITS_H
+
+#include <assert.h>
+#include <stdint.h>
+
+#define KIB (UINT64_C(1) << 10)
+#define MIB (UINT64_C(1) << 20)
+#define GIB (UINT64_C(1) << 30)
+
+/* What a client may send. */
+#define LIMIT_MESSAGE_BYTES      (16 * MIB)
+#define LIMIT_APPEND_BYTES       (8 * MIB)
+#define LIMIT_EVENT_BYTES        (4 * MIB)
+#define LIMIT_APPEND_EVENTS      10000u
+#define LIMIT_DEPTH              16u
+#define LIMIT_STREAM_NAME_BYTES  1024u
+#define LIMIT_TYPE_BYTES         255u
+#define LIMIT_TAG_BYTES          255u
+#define LIMIT_TAGS               32u
+#define LIMIT_METHOD_NAME_BYTES  64u
+#define LIMIT_TIMEOUT_MS_DEFAULT 5000u
+#define LIMIT_TIMEOUT_MS_MAX     (3600u * 1000u)
+#define LIMIT_READ_EVENTS_DEFAULT 1000u
+#define LIMIT_READ_EVENTS        10000u
+#define LIMIT_READ_BYTES_DEFAULT (4 * MIB)
+#define LIMIT_CONFLICT_BYTES     (64 * KIB)
+
+/* Connections. */
+#define LIMIT_CONNECTIONS           4096u
+#define LIMIT_HANDSHAKE_MS          5000u
+#define LIMIT_OUT_QUEUE_BYTES       (8 * MIB)
+#define LIMIT_REQUESTS_IN_FLIGHT    4096u /* of one connection; beyond, its socket is not read */
+#define LIMIT_SUBSCRIPTIONS         16384u /* of one connection */
+
+/* The log. */
+#define LIMIT_ENTRY_BYTES           (64 * KIB) /* a batch is closed at this size ... */
+#define LIMIT_ENTRY_BYTES_MAX       (9 * MIB)  /* ... and one append never exceeds this */
+#define LIMIT_ENTRIES_IN_FLIGHT     8u
+#define LIMIT_PROPOSE_QUEUE_BYTES   (64 * MIB)
+#define LIMIT_PEER_IN_FLIGHT_BYTES  (16 * MIB)
+#define LIMIT_LOG_RETAINED_BYTES    (48 * MIB)
+#define LIMIT_LOG_TRAILING_BYTES    (16 * MIB)
+#define LIMIT_LOG_ENTRIES           150000u /* threshold + trailing + in flight, see raft/guard.h */
+#define LIMIT_SEGMENT_BYTES         (64 * MIB)
+#define LIMIT_MEMBERS               9u
+
+/* The store. */
+#define LIMIT_TAIL_BYTES            (64 * MIB)
+#define LIMIT_BLOCK_BYTES           (64 * KIB)
+#define LIMIT_MAP_BYTES             (1024 * GIB) /* sparse: costs address space only */
+#define LIMIT_DISK_FREE_BYTES       (512 * MIB)  /* below it, writes are refused */
+
+static_assert(LIMIT_EVENT_BYTES <= LIMIT_APPEND_BYTES, "one event is an append");
+static_assert(LIMIT_APPEND_BYTES < LIMIT_MESSAGE_BYTES, "an append travels in one message");
+static_assert(LIMIT_APPEND_BYTES < LIMIT_ENTRY_BYTES_MAX, "an append is one raft entry");
+static_assert(LIMIT_ENTRY_BYTES_MAX < LIMIT_PEER_IN_FLIGHT_BYTES, "the largest entry can be sent");
+static_assert(LIMIT_LOG_ENTRIES < 200000, "libraft cannot read a batch of 262,144 entries back");
+
+#endif
