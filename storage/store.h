@@ -1,0 +1,148 @@
+/*
+ * The store of one node: machine, tail, flush and tables behind one door.
+ *
+ *             apply thread                       flush thread                 any thread
+ *   command ──► machine ──► tail (memory) ──► one big LMDB transaction ◄── reads: LMDB up to the
+ *                  │           ▲                                          durable position, the
+ *                  └ looks up ─┴─ LMDB                                    tail beyond it
+ *
+ * Apply is a pure function of (state, index, command). A record is visible to reads from the moment
+ * store_apply returns. A flush makes everything applied before it began durable, in order. Reads never
+ * block apply for longer than copying a page takes.
+ *
+ * Threads: apply and ingest from one thread at a time; flush from one thread at a time (it may be
+ * another); everything else from any thread.
+ *
+ * Errors: functions that return int give 0 or a negative errno with a message. -EIO, -EBADMSG (damage:
+ * a checksum, a broken invariant of the tables) and -ENOSPC from apply or flush are fatal to the node.
+ */
+#ifndef STORAGE_STORE_H
+#define STORAGE_STORE_H
+
+#include "base/limits.h"
+#include "storage/manifest.h"
+#include "storage/outcome.h"
+
+struct store;
+struct kv; /* storage/kv.h: LMDB, or memory */
+
+struct store_options {
+	struct kv *kv;           /* taken over, also on failure */
+	uint64_t tail_bytes_max; /* soft: store_is_full() beyond it */
+};
+
+struct store_status {
+	uint64_t applied_index;   /* raft index of the last command applied */
+	uint64_t head;            /* last position applied; 0: none */
+	int64_t created;          /* of the record at head */
+	uint64_t hash;            /* running hash at head */
+	uint64_t durable_index;   /* as of the last flush */
+	uint64_t durable_position;
+	uint64_t tail_bytes, tail_records;
+	uint64_t stream_count, flushes, flushed_records;
+	bool ingesting;           /* records are being pulled: apply is refused, see store_ingest_* */
+};
+
+int store_open(struct store **store, const struct store_options *options, struct error *error);
+void store_close(struct store *store); /* does not flush */
+void store_get_status(struct store *store, struct store_status *status);
+uint64_t store_head(struct store *store); /* cheap: one atomic load */
+bool store_is_full(struct store *store);  /* the tail is over its bound: the leader pushes back */
+
+/* ---- identity: written once, when the directory is made; -ENODATA before ---- */
+
+struct store_identity {
+	uint8_t cluster_id[CLUSTER_ID_BYTES];
+	uint64_t node_id;
+};
+int store_get_identity(struct store *store, struct store_identity *identity, struct error *error);
+int store_set_identity(struct store *store, const struct store_identity *identity,
+		       struct error *error); /* durable when it returns */
+
+/* ---- apply (step 7) ---- */
+
+struct apply_sink {
+	/* Told once for each item of a batch, in order, before store_apply returns. NULL: nobody asks. */
+	void (*decided)(void *arg, uint32_t item, const struct outcome *outcome);
+	void *arg;
+};
+
+struct apply_result {
+	uint64_t first_position; /* of the records that this command added; 0: none */
+	uint64_t last_position;
+};
+
+/*
+ * Apply the command with this raft index. `take_body` is a command (command.h) in memory of
+ * memory_alloc, taken over: its records become part of the tail where they lie. A command whose index
+ * is not above applied_index was applied before (replay of the raft log) and is skipped.
+ */
+int store_apply(struct store *store, uint64_t index, uint8_t *take_body, size_t size,
+		const struct apply_sink *sink, struct apply_result *result, struct error *error);
+
+/* ---- flush (step 9) ---- */
+
+/* Make all that was applied before the call durable. What it did not find is left to the next one. */
+int store_flush(struct store *store, struct error *error);
+/* What the last durable transaction says of itself. */
+void store_get_manifest(struct store *store, struct manifest *manifest);
+
+/* ---- ingest: records pulled from a peer, instead of commands ---- */
+
+int store_ingest_begin(struct store *store, struct error *error); /* durable mark; again is fine */
+/* Stored records one after the other, positions following the head. Made durable in batches. */
+int store_ingest(struct store *store, struct span records, struct error *error);
+/* All is there: checks position and hash against the manifest, sets applied_index, flushes. */
+int store_ingest_end(struct store *store, const struct manifest *manifest, struct error *error);
+
+/* ---- reads ---- */
+
+struct page {
+	struct buffer records; /* stored records, one after the other; the caller inits and closes */
+	uint32_t count;
+	uint64_t next; /* position (version) to go on from */
+	bool end;      /* nothing more in this direction as of `head` */
+	uint64_t head; /* the head that this page was read at */
+};
+
+struct read_range {
+	uint64_t from; /* position or version; 0: the first, or the last when backward */
+	bool backward;
+	uint32_t limit;     /* records, at least 1 */
+	size_t bytes_max;   /* stop before exceeding it, but return at least one record */
+};
+
+struct stream_status {
+	enum stream_state state; /* STREAM_NONE: never existed */
+	uint64_t version;        /* of the last event */
+	uint64_t first_version;  /* of the first event that is readable */
+	uint64_t count;          /* readable events */
+	int64_t created, updated; /* ns: of the first and of the last event */
+	uint64_t head;
+};
+
+int store_read_stream(struct store *store, struct span stream, const struct read_range *range,
+		      struct page *page, struct stream_status *status, struct error *error);
+/* with_system: records of `$` streams too */
+int store_read_all(struct store *store, const struct read_range *range, bool with_system,
+		   struct page *page, struct error *error);
+/* One record appended to `into`; -ENOENT when there is none. */
+int store_read_position(struct store *store, uint64_t position, struct buffer *into,
+			struct error *error);
+int store_read_id(struct store *store, const uint8_t id[UUID_BYTES], struct buffer *into,
+		  struct error *error);
+int store_read_version(struct store *store, struct span stream, uint64_t version,
+		       struct buffer *into, struct error *error);
+int store_stream_status(struct store *store, struct span stream, struct stream_status *status,
+			struct error *error);
+/* The running hash up to a position (0: the head, then *position says which). -ENOENT beyond it. */
+int store_digest(struct store *store, uint64_t *position, uint64_t *hash, struct error *error);
+
+/*
+ * Visit the records first…last that are still in the tail, oldest first, under its lock: copy what is
+ * to be kept and return soon. -ENOENT (nobody visited) when `first` is in the tail no more: read pages.
+ */
+int store_visit_tail(struct store *store, uint64_t first, uint64_t last,
+		     void (*visit)(void *arg, struct span record), void *arg);
+
+#endif
