@@ -1,0 +1,87 @@
+/*
+ * The guard makes libraft 0.15.0 safe from outside. It is a `struct raft_io` around another one
+ * (raft_uv, or the simulator's): raft_init() gets guard->io, the guard calls the inner one. Each row
+ * below is one defence; docs/architecture.md tells what each is against. All rows are on in every
+ * build of annald; they can be switched off one by one for the tests that show why they are there.
+ *
+ * Loop thread only. `io` must stay where it is from guard_init to the end of raft_close.
+ */
+#ifndef RAFT_GUARD_H
+#define RAFT_GUARD_H
+
+#include "base/error.h"
+
+#include <raft.h>
+
+enum guard_row {
+	GUARD_CLAMP = 1 << 0,    /* a success acknowledges no more than what was asked */
+	GUARD_BARRIER = 1 << 1,  /* an entry of its own term first in each leader's term */
+	GUARD_HOLD = 1 << 2,     /* results wait until that entry is stored here */
+	GUARD_COMMIT = 1 << 3,   /* own appends complete when a quorum matches them */
+	GUARD_SERIAL = 1 << 4,   /* nothing else happens while a snapshot is installed or put */
+	GUARD_JUMP = 1 << 5,     /* a rejection points at the start of the conflicting term */
+	GUARD_VOTE = 1 << 6,     /* a refused pre-vote carries the higher term */
+	GUARD_FLOW = 1 << 7,     /* bounded bytes in flight to each peer */
+	GUARD_FAILSTOP = 1 << 8, /* an append that failed stops the node */
+	GUARD_PAYLOAD = 1 << 9,  /* payloads are checked when they are loaded */
+	GUARD_MEMORY = 1 << 10,  /* our own record of term, vote and synced index is compared at load */
+	GUARD_ALL = (1 << 11) - 1,
+};
+
+/*
+ * Our own durable copy of what libraft keeps without a checksum. Implemented on files by
+ * raft/hardstate.c and by the simulator. Every function returns 0 or a negative errno.
+ */
+struct hardstate {
+	uint64_t term;
+	uint64_t vote;         /* node id, 0: none */
+	uint64_t synced_index; /* the log reached at least this far */
+};
+
+struct hardstate_keeper {
+	void *impl;
+	/* Durable on return: called before libraft's own term and vote change, and on truncation. */
+	int (*save)(void *impl, const struct hardstate *state, struct error *error);
+	/* Cheap and not durable at once: the synced index grew. A power cut may forget it. */
+	void (*note)(void *impl, const struct hardstate *state);
+};
+
+struct guard_options {
+	unsigned rows;                /* GUARD_ALL */
+	size_t peer_in_flight_bytes;  /* LIMIT_PEER_IN_FLIGHT_BYTES */
+	unsigned peer_in_flight_messages;
+	struct hardstate_keeper keeper;
+	struct hardstate loaded;      /* what the keeper found at start; all 0 for a new node */
+	uint64_t store_applied_index; /* the log must reach (snapshot or entries) at least this far */
+	void *arg;
+	/* In the very callback of libraft that made this node leader, after the barrier. */
+	void (*became_leader)(void *arg, uint64_t term);
+	/* State, term or leader may have changed: cheap, called after every event of libraft. */
+	void (*changed)(void *arg);
+	/* The node must stop now; called once. libraft is not called any more after it. */
+	void (*fail)(void *arg, const struct error *error);
+	/* false: this node cannot take more entries now; they are stripped and sent again later. */
+	bool (*accepts_entries)(void *arg);
+};
+
+struct guard;
+
+struct guard *guard_new(struct raft *raft, struct raft_io *inner,
+			const struct guard_options *options);
+struct raft_io *guard_io(struct guard *guard); /* what raft_init gets */
+void guard_free(struct guard *guard);          /* after raft_close has called back */
+
+/* Whether libraft may take a snapshot now; else fsm->snapshot answers RAFT_BUSY. */
+bool guard_snapshot_allowed(const struct guard *guard);
+/* Whether membership may change and leadership may be handed over now. */
+bool guard_is_quiet(const struct guard *guard);
+/* Bytes of log kept in memory since the last compaction, for steering threshold and trailing. */
+uint64_t guard_log_bytes(const struct guard *guard);
+
+struct guard_counters {
+	uint64_t clamped, dropped, barriers, held_results, held_appends, trimmed, jumped, votes_raised,
+		flow_refused, stripped;
+};
+void guard_get_counters(const struct guard *guard, struct guard_counters *counters);
+
+#endif

@@ -1,0 +1,23 @@
+/*
+ * The hard state (term, vote, synced index) of a node on file, with checksum: two slots written in
+ * turn, the newer whole one counts. Kept beside libraft's own metadata, which has no checksum.
+ *
+ *   slot: "ANHS0001"; u64 sequence; u64 term; u64 vote; u64 synced index; u64 XXH3-64; padded to 512
+ *
+ * save() writes and syncs (rarely called: votes, truncation). note() stores into a shared mapping and
+ * costs no system call; the kernel writes it out in its own time.
+ */
+#ifndef RAFT_HARDSTATE_H
+#define RAFT_HARDSTATE_H
+
+#include "raft/guard.h"
+
+struct hardstate_file;
+
+/* Creates the file when `create`; else -ENOENT when it is missing, -EBADMSG when both slots are bad. */
+int hardstate_file_open(struct hardstate_file **file, const char *path, bool create,
+			struct hardstate *state, struct error *error);
+struct hardstate_keeper hardstate_file_keeper(struct hardstate_file *file);
+void hardstate_file_close(struct hardstate_file *file);
+
+#endif
