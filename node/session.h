@@ -1,0 +1,65 @@
+/*
+ * A session: one client's connection as bytes in, bytes out. It knows no socket (and no libuv), so
+ * that a simulator can drive it. Finds messages (base/msgpack scanner), checks them, makes a request
+ * of each and hands it to dispatch; gathers answers and notifications and gives them to the transport
+ * once per turn of the loop. Loop thread only.
+ *
+ * Limits: a message longer than max_message, deeper than LIMIT_DEPTH or not MessagePack-RPC ends the
+ * session after a last notification ["error", [{code, message}]]. More than LIMIT_REQUESTS_IN_FLIGHT
+ * requests, or more than LIMIT_OUT_QUEUE_BYTES of unsent answers: the transport is asked to stop
+ * reading (never is an answer dropped). The listener cuts off who stays silent in the middle of a
+ * message, or does not read, for LIMIT_HANDSHAKE_MS.
+ */
+#ifndef NODE_SESSION_H
+#define NODE_SESSION_H
+
+#include "base/answer.h"
+#include "base/buffer.h"
+
+struct node;
+struct session;
+struct request;
+
+struct session_transport {
+	void *arg;
+	/* Take what is in `out` (swap or copy; leave it empty) and send it. */
+	void (*write)(void *arg, struct buffer *out);
+	/* Stop (true) or go on (false) reading. */
+	void (*pause)(void *arg, bool paused);
+	/* Send what was written, then close; session_free follows from the transport. */
+	void (*close)(void *arg);
+};
+
+struct session *session_new(struct node *node, const struct session_transport *transport,
+			    const char *peer_name);
+/* The transport is gone: requests in flight are answered into nothing, subscriptions end. */
+void session_free(struct session *session);
+void session_receive(struct session *session, const uint8_t *bytes, size_t size);
+/* End of a turn of the loop: hand the gathered output to the transport. */
+void session_flush(struct session *session);
+/* How many bytes written to the transport are still unsent; called when it shrinks. */
+void session_set_unsent(struct session *session, size_t bytes);
+bool session_in_message(const struct session *session); /* a message has begun and not ended */
+
+/* ---- for requests and subscriptions ---- */
+
+/* Answers: exactly one of them for each request, then the request is gone. Any order. `result` is one
+ * msgpack value, copied. */
+void session_answer_result(struct session *session, uint32_t msgid, struct span result);
+void session_answer_error(struct session *session, uint32_t msgid, struct span error);
+/* ["method", params] with params one msgpack value (an array). */
+void session_notify(struct session *session, const char *method, struct span params);
+/* Unsent bytes, gathered ones included: a subscription waits while it is over its share. */
+size_t session_unsent(const struct session *session);
+/* Called (once) when session_unsent has fallen below `below`. One waiter per struct. */
+struct session_drain {
+	size_t below;
+	void (*drained)(struct session_drain *drain);
+	struct session_drain *next, **link; /* private */
+};
+void session_await_drain(struct session *session, struct session_drain *drain);
+void session_cancel_drain(struct session_drain *drain);
+/* The head of the list of subscriptions of this session (node/subscribe.h owns its elements). */
+struct subscription **session_subscriptions(struct session *session);
+
+#endif
