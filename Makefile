@@ -27,7 +27,7 @@ LINK    := $(CC) -pthread $(FLAGS_$(FLAVOUR)) $(LDFLAGS)
 
 # ---- libraries: one for each folder ----
 # Files with a main() are programs, not parts of a library.
-PROGRAMS := node/main.c client/main.c
+PROGRAMS := node/main.c client/main.c client/example.c
 MODULES  := base storage raft node client
 define module_rules
 OBJECTS_$(1) := $$(patsubst %.c,$$(B)/%.o,$$(filter-out $$(PROGRAMS),$$(wildcard $(1)/*.c)))
@@ -69,7 +69,95 @@ endef
 $(foreach module,$(MODULES),$(eval $(call unit_rules,$(module))))
 .SECONDARY:
 
-include $(wildcard tests/*/rules.mk)
+unit: $(MODULES:%=unit-%)
 
-all:
+# ---- what a user gets ----
+ANNALD := $(B)/annald
+ANNAL  := $(B)/annal
+LIB_A  := $(B)/libannal.a
+LIB_SO := $(B)/libannal.so
+EXAMPLE := $(B)/example
+
+# The tool's sources stay out of the library.
+LIBRARY_OBJECTS := $(patsubst %.c,$(B)/%.o,$(filter-out client/main.c client/example.c $(wildcard client/tool*.c),$(wildcard client/*.c)))
+
+$(ANNALD): $(B)/node/main.o $(WITH_node)
+	@echo "  LINK  $@"
+	@$(LINK) -o $@ $^ $(LIBS_node)
+
+$(ANNAL): $(B)/client/main.o $(WITH_client)
+	@echo "  LINK  $@"
+	@$(LINK) -o $@ $^ $(LIBS_client) -lm
+
+# One archive that a user links with, the base layer inside.
+$(LIB_A): $(LIBRARY_OBJECTS) $(OBJECTS_base)
+	@rm -f $@
+	@ar rcs $@ $^
+
+$(LIB_SO): $(LIBRARY_OBJECTS) $(OBJECTS_base) client/libannal.map
+	@echo "  LINK  $@"
+	@$(LINK) -shared -Wl,-soname,libannal.so.0 -Wl,--version-script=client/libannal.map \
+	    -o $@ $(filter %.o,$^) $(LIBS_base)
+
+$(EXAMPLE): $(B)/client/example.o $(LIB_A)
+	@echo "  LINK  $@"
+	@$(LINK) -o $@ $^ $(LIBS_base)
+
+.PHONY: all unit check demo bench deps deps-build deps-test asan tsan install help clean
+all: $(ANNALD) $(ANNAL) $(LIB_A) $(LIB_SO) $(EXAMPLE)
+
+# ---- packages: what is missing is installed, with sudo when not root ----
+PACKAGES_BUILD := gcc libc6-dev libraft-dev libuv1-dev liblmdb-dev libmsgpack-dev libxxhash-dev \
+                  libinih-dev libjansson-dev libzstd-dev zstd
+PACKAGES_TEST  := libcmocka-dev python3 python3-msgpack clang-14 libclang-rt-14-dev \
+                  clang-format-14 shellcheck
+deps: deps-build deps-test
+deps-build:
+	@cluster/install-packages.sh $(PACKAGES_BUILD)
+deps-test:
+	@cluster/install-packages.sh $(PACKAGES_BUILD) $(PACKAGES_TEST)
+
+# ---- the commands of the README ----
+demo: deps-build
+	@$(MAKE) --no-print-directory -j2 all
+	@ANNAL_BIN_DIR=$(abspath $(B)) cluster/demo.sh
+
+check: deps-test
+	@tests/check.sh
+
+bench: deps-build
+	@$(MAKE) --no-print-directory -j2 all
+	@ANNAL_BIN_DIR=$(abspath $(B)) tests/bench/run.sh $(BENCH)
+
+# ---- sanitizers: the unit tests and a share of the simulator, instrumented ----
+asan tsan:
+	@$(MAKE) --no-print-directory -j2 FLAVOUR=$@ unit
+	@$(MAKE) --no-print-directory -j2 FLAVOUR=$@ sim SEEDS=1-100
+
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib $(DESTDIR)$(PREFIX)/include
+	install -m 755 $(ANNALD) $(ANNAL) $(DESTDIR)$(PREFIX)/bin
+	install -m 644 $(LIB_A) $(DESTDIR)$(PREFIX)/lib
+	install -m 755 $(LIB_SO) $(DESTDIR)$(PREFIX)/lib/libannal.so.0
+	ln -sf libannal.so.0 $(DESTDIR)$(PREFIX)/lib/libannal.so
+	install -m 644 client/annal.h $(DESTDIR)$(PREFIX)/include
+
+clean:
+	rm -rf build
+
+help:
+	@echo "make            build annald, annal, libannal.a, libannal.so into $(B)"
+	@echo "make demo       a three-node cluster, real events, a killed leader, nothing lost"
+	@echo "make check      every test that fits in 10 minutes (installs what they need)"
+	@echo "make bench      measure a fresh local cluster"
+	@echo "make sim        the guard in the simulator     SEEDS=1-5000"
+	@echo "make failover   real processes under faults    ARGS='--seconds 600'"
+	@echo "make fuzz       every fuzz target              FUZZ_SECONDS=60"
+	@echo "make lint       dependencies, format, function length    make format"
+	@echo "make asan|tsan  unit tests and simulator under a sanitizer"
+	@echo "make install    DESTDIR=, PREFIX=/usr/local"
+	@echo "make deps       install the Debian packages that are missing"
+
+include $(wildcard tests/*/*.mk)
+
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
