@@ -13,7 +13,10 @@ struct address {
 	uint16_t port;
 };
 
-/* 0, or -EINVAL with a message that shows what was given and what is wanted. */
+/*
+ * 0, or -EINVAL with a message that shows what was given and what is wanted. Port 0 is let through:
+ * it asks for any free port to listen on.
+ */
 int address_parse(const char *text, struct address *address, struct error *error);
 void address_format(const struct address *address, char text[ADDRESS_TEXT_BYTES]);
 

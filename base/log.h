@@ -23,18 +23,19 @@ struct log_place {
 void log_set_level(enum log_level level);
 bool log_level_parse(const char *text, enum log_level *level);
 void log_set_node(uint64_t node_id); /* shown in every line once set */
+uint64_t log_node(void);             /* 0 until set */
 bool log_enabled(enum log_level level);
 void log_write(struct log_place *place, enum log_level level, const char *module,
 	       const char *message, const char *format, ...) __attribute__((format(printf, 5, 6)));
 /* Print the last lines, oldest first, to a file descriptor; async-signal-safe. */
 void log_dump_recent(int fd);
 
-/* format: further `key=value` pairs, e.g. "term=%llu peer=%s"; "" for none. */
+/* format, a literal: further `key=value` pairs, e.g. "term=%llu peer=%s"; "" for none. */
 #define LOG(level, module, message, ...)                                                           \
 	do {                                                                                       \
 		static struct log_place log_place_;                                                \
 		if (log_enabled(level))                                                            \
-			log_write(&log_place_, level, module, message, __VA_ARGS__);               \
+			log_write(&log_place_, level, module, message, " " __VA_ARGS__);           \
 	} while (0)
 #define log_error(module, message, ...) LOG(LOG_LEVEL_ERROR, module, message, __VA_ARGS__)
 #define log_warn(module, message, ...)  LOG(LOG_LEVEL_WARN, module, message, __VA_ARGS__)

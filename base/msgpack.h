@@ -33,13 +33,15 @@ struct msgpack_scanner {
 	size_t offset;      /* scanned so far, from the first byte of the value */
 	size_t skip;        /* bytes of a string or blob that have not arrived yet */
 	uint32_t depth;
+	uint64_t missing;               /* values, at all open levels together */
 	uint64_t left[LIMIT_DEPTH + 1]; /* values missing, at each open level */
 };
 
 void msgpack_scanner_init(struct msgpack_scanner *scanner, size_t bytes_max, uint32_t depth_max);
 /*
  * Go on where the last call stopped. `bytes` is the value from its first byte, as far as it has
- * arrived; each byte is looked at once over all calls. After VALUE call init for the next one; after
+ * arrived; each byte is looked at once over all calls (but for the 1-6 bytes of a header that arrives
+ * in pieces). After VALUE call init for the next one; after
  * INVALID, TOO_DEEP and TOO_LONG the stream is lost.
  * TOO_LONG is said as soon as it is certain: each missing value needs at least a byte.
  */
@@ -68,7 +70,9 @@ struct msgpack_reader {
 
 static inline struct msgpack_reader msgpack_reader_of(struct span bytes)
 {
-	return (struct msgpack_reader){.at = bytes.data, .end = bytes.data + bytes.size};
+	const uint8_t *end = bytes.size > 0 ? bytes.data + bytes.size : bytes.data;
+
+	return (struct msgpack_reader){.at = bytes.data, .end = end};
 }
 
 enum msgpack_type msgpack_read_type(const struct msgpack_reader *reader); /* of the next value */
