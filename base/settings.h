@@ -1,8 +1,9 @@
 /*
  * Settings from one table: each line names a field of a struct once and gives its kind, bounds, unit,
  * default and prose; the configuration file (INI, by inih), the environment (PREFIX_NAME), the
- * command line (--name, by argp), --help and the documentation page all come from it. Later sources
- * win: default < file < environment < flag.
+ * command line (--name), --help and the documentation page all come from it. Later sources win:
+ * default < file < environment < flag. Any thread may read the table; after a failure the struct has
+ * some fields set and others not.
  */
 #ifndef BASE_SETTINGS_H
 #define BASE_SETTINGS_H
@@ -10,7 +11,8 @@
 #include "base/buffer.h"
 #include "base/error.h"
 
-#define SETTING_TEXT_BYTES 1024
+#define SETTING_TEXT_BYTES  1024
+#define SETTINGS_LINE_BYTES 198 /* of a configuration file, without the newline: inih's bound */
 
 enum setting_kind {
 	SETTING_TEXT,  /* char[SETTING_TEXT_BYTES] */
@@ -26,7 +28,8 @@ struct setting {
 	enum setting_kind kind;
 	size_t offset;             /* of the field in the struct */
 	const char *default_value; /* as text; NULL: no default, must be given when `required` */
-	uint64_t min, max;         /* SETTING_U64 and SETTING_BYTES; max 0: no upper bound */
+	uint64_t min, max;         /* SETTING_U64 and SETTING_BYTES; max 0: no upper bound; when
+				      `required`, min ≥ 1, so that 0 says that it is missing */
 	const char *placeholder;   /* in --help: "HOST:PORT" */
 	bool required;
 	const char *help;          /* a sentence or two, with the unit */
@@ -44,11 +47,21 @@ void settings_set_defaults(const struct settings_table *table, void *into);
  * would be right, and which names come near. */
 int settings_set(const struct settings_table *table, void *into, const char *name,
 		 const char *value, struct error *error);
+/*
+ * `[section]`, `name = value`, `;` or `#` in front of a comment. A line that begins with a blank goes
+ * on with the value before it (lines are short: SETTINGS_LINE_BYTES). A name given twice is refused.
+ * -errno when it cannot be read, -EINVAL, -ENOENT; the message names the file and the line.
+ */
 int settings_read_file(const struct settings_table *table, void *into, const char *path,
-		       struct error *error); /* the message names the file and the line */
+		       struct error *error);
+/* Variables of the prefix that the table does not know are somebody else's and left alone. */
 int settings_read_environment(const struct settings_table *table, void *into, struct error *error);
-/* Flags `--name VALUE` and `--name=VALUE`; what is no flag is left to the caller in argv[*index…].
- * `--config FILE` is read first, then the environment, then the flags, whatever their order. */
+/*
+ * Flags `--name VALUE` and `--name=VALUE`; a SETTING_BOOL may stand without a value: true. They end
+ * before the first argument that is no flag, or after `--`: the rest, argv[*first_operand…], is the
+ * caller's. `--config FILE` is read first, then the environment, then the flags, whatever their
+ * order. --help and --version are the caller's to look for before.
+ */
 int settings_read_arguments(const struct settings_table *table, void *into, int argc, char **argv,
 			    int *first_operand, struct error *error);
 /* -EINVAL when a required one is missing. */
