@@ -1,26 +1,43 @@
 /*
- * Commands: what one raft entry carries (inside the raft payload, see raft/payload.h). Little-endian.
+ * Commands: what one raft entry carries (inside the raft payload, see raft/payload.h).
+ * Little-endian.
  *
- *   command   u8 kind; u8 format (1); u16 zero; u32 item count; i64 created (ns since 1970, the
- *             leader's clock when it proposed); then the items
+ *   command, 16 bytes and the items
+ *        0     1  kind (enum command_kind)
+ *        1     1  format: 1
+ *        2     2  zero
+ *        4     4  number of items
+ *        8     8  created, ns since 1970 (i64): the leader's clock when it proposed
+ *       16     …  the items, one after the other, nothing behind them
  *     kind 1  COMMAND_BATCH: items are appends, decided one after the other, in order
  *     kind 2  COMMAND_TERM: no items: the first command of a leader in its term (raft/fsm.h)
- *   item      u32 bytes of the rest of the item; then sections:
- *   section   u8 tag; u24 bytes of the content … see command.c's encoder for each tag:
- *     EXPECTATION  u8 kind (enum expectation_kind); u8 written (1) or only checked (0); u64 version;
- *                  stream name (the rest). One for each distinct stream, in order of first mention.
- *     RECORD       one stored record with blanks (record.h). In order of the global log.
- *   Unknown tags stop the node: an older node must never skip what a newer leader decided. (Which is
- *   why a mixed cluster negotiates the format in the peer handshake.)
+ *   item
+ *        0     4  bytes of the rest of the item
+ *        4     …  sections, one after the other
+ *   section
+ *        0     1  tag (enum command_section_tag)
+ *        1     3  bytes of the content (u24)
+ *        4     …  content
+ *   content of COMMAND_EXPECTATION: one for each distinct stream, in order of first mention, before
+ *   the records; each stream that is written has one (kind EXPECTATION_ANY when nothing is
+ * expected) 0     1  kind (enum expectation_kind) 1     1  1: the append writes this stream; 0:
+ * only checked 2     2  zero 4     4  index: place in the request, told in violations 8     8
+ * version, for EXPECTATION_VERSION, else 0 16     …  stream name, 1 byte to RECORD_STREAM_BYTES_MAX
+ *   content of COMMAND_RECORD: one stored record with blanks (record.h). In order of the global
+ * log.
  *
- * The exact layout may be refined while nothing is released; it is specified here byte by byte.
+ * Unknown kinds, formats and tags stop the node: an older node must never skip what a newer leader
+ * decided. (Which is why a mixed cluster negotiates the format in the peer handshake.)
  */
 #ifndef STORAGE_COMMAND_H
 #define STORAGE_COMMAND_H
 
+#include "base/error.h"
 #include "storage/record.h"
 
 enum command_kind { COMMAND_BATCH = 1, COMMAND_TERM = 2 };
+
+enum command_section_tag { COMMAND_EXPECTATION = 1, COMMAND_RECORD = 2 };
 
 enum expectation_kind {
 	EXPECTATION_ANY,
@@ -31,7 +48,7 @@ enum expectation_kind {
 
 struct expectation {
 	enum expectation_kind kind;
-	bool written;     /* false: a check on a stream that this append does not write */
+	bool written;	  /* false: a check on a stream that this append does not write */
 	uint64_t version; /* for EXPECTATION_VERSION */
 	struct span stream;
 	uint32_t index; /* place in the request's `writes` (or `checks`), told in violations */
@@ -39,7 +56,8 @@ struct expectation {
 
 /* ---- encoding, on the leader ---- */
 
-/* An item is built in a buffer of the caller: begin, add…, end; items are concatenated by propose. */
+/* An item is built in a buffer of the caller: begin, add…, end; items are concatenated by propose.
+ */
 size_t command_item_begin(struct buffer *buffer); /* the item's offset, for end */
 void command_item_add_expectation(struct buffer *buffer, const struct expectation *expectation);
 void command_item_add_record(struct buffer *buffer, const struct record_fields *fields);
@@ -58,13 +76,23 @@ struct command {
 	struct span items; /* all of them */
 };
 
-struct command_item {
-	struct span sections;
-	struct span rest; /* the items behind this one */
+struct command_section {
+	enum command_section_tag tag;
+	struct span content;
 };
 
-/* Each returns 0 or -EBADMSG with a message; every bound is checked, records are parsed by the machine. */
-struct error;
+/*
+ * Each returns 0 or -EBADMSG with a message. command_parse checks the frame of everything: kinds,
+ * lengths, tags. Afterwards the walk over items and sections cannot fail; what is inside a section
+ * is checked by command_parse_expectation and record_parse.
+ */
 int command_parse(struct span body, struct command *command, struct error *error);
+int command_parse_expectation(struct span content, struct expectation *expectation,
+			      struct error *error);
+
+/* Take the first item off `items`: its sections; false when there is none left. */
+bool command_next_item(struct span *items, struct span *sections);
+/* Take the first section off `sections`; false when there is none left. */
+bool command_next_section(struct span *sections, struct command_section *section);
 
 #endif

@@ -1,7 +1,7 @@
 /*
- * The stored record: one event (or system record) as it is in the log, in the tail, in a block of the
- * store, in every answer and in every notification. Nothing re-encodes it after step 5 of the data
- * path; step 7 fills three blanks in place.
+ * The stored record: one event (or system record) as it is in the log, in the tail, in a block of
+ * the store, in every answer and in every notification. Nothing re-encodes it after step 5 of the
+ * data path; step 7 fills three blanks in place.
  *
  *   offset  bytes  content
  *        0      1  0x99: a msgpack array of 9
@@ -12,7 +12,7 @@
  *       46      …  stream str, type str, data bin, metadata bin, tags array of str
  *
  * Strings and blobs are in their shortest form. data and metadata are always bin, tags are without
- * duplicates, in the order given.
+ * duplicates, in the order given. Whether names are UTF-8 is checked where they come in, not here.
  */
 #ifndef STORAGE_RECORD_H
 #define STORAGE_RECORD_H
@@ -27,10 +27,20 @@
 #define RECORD_ID_OFFSET       30
 #define RECORD_STREAM_OFFSET   46
 
+/* A system stream's name is a prefix ("$snapshot-") and possibly a whole stream name. */
+#define RECORD_STREAM_BYTES_MAX (LIMIT_STREAM_NAME_BYTES + 32u)
+/* data and metadata together are at most LIMIT_EVENT_BYTES; the rest is names, tags and headers. */
+#define RECORD_BYTES_MAX (LIMIT_EVENT_BYTES + 16 * KIB)
+
+static_assert(RECORD_STREAM_OFFSET + 3 + RECORD_STREAM_BYTES_MAX + 2 + LIMIT_TYPE_BYTES + 2 * 5 +
+			      3 + LIMIT_TAGS * (2 + LIMIT_TAG_BYTES) <=
+		      16 * KIB,
+	      "everything but data and metadata fits into the allowance of RECORD_BYTES_MAX");
+
 struct record {
 	uint64_t position;
 	uint64_t version;
-	int64_t created; /* ns since 1970 UTC */
+	int64_t created;   /* ns since 1970 UTC */
 	const uint8_t *id; /* UUID_BYTES */
 	struct span stream;
 	struct span type;
@@ -54,13 +64,17 @@ void record_encode(struct buffer *buffer, const struct record_fields *fields);
 /* Fill the blanks. */
 void record_stamp(uint8_t *record, uint64_t position, uint64_t version, int64_t created);
 /*
- * Parse the record at the front of `bytes`, checking every bound: 0 and *record->bytes its extent, or
- * -EBADMSG. The spans point into `bytes`.
+ * Parse the record at the front of `bytes`, checking every bound: 0 and record->bytes its extent,
+ * or -EBADMSG. The spans point into `bytes`.
  */
 int record_parse(struct span bytes, struct record *record);
-/* The first 46 bytes and the stream only: for the hot path, on records that were parsed once. */
+
+/* Without a parse, for the hot path: the record was parsed once before, or its checksum was right.
+ */
 uint64_t record_position(const uint8_t *record);
 uint64_t record_version(const uint8_t *record);
+int64_t record_created(const uint8_t *record);
+const uint8_t *record_id(const uint8_t *record);
 struct span record_stream(const uint8_t *record);
 /* System records live in streams whose name begins with '$'. */
 bool record_is_system(const uint8_t *record);
