@@ -28,7 +28,7 @@ struct version {
 };
 
 struct kv_memory_disk {
-	pthread_mutex_t lock;   /* guards the pointers below */
+	pthread_mutex_t lock;	/* guards the pointers below */
 	pthread_mutex_t writer; /* held during a write transaction */
 	struct version *tables[KV_TABLE_COUNT];
 	uint64_t fail_in; /* commits */
@@ -273,7 +273,8 @@ static int memory_commit(struct kv_txn *base, struct error *error)
 	}
 	for (int table = 0; table < KV_TABLE_COUNT; table++)
 		if (txn->pending[table].puts.size > 0)
-			merged[table] = merge(txn->tables[table], &txn->pending[table], txn->bytes.data);
+			merged[table] =
+				merge(txn->tables[table], &txn->pending[table], txn->bytes.data);
 	pthread_mutex_lock(&disk->lock);
 	for (int table = 0; table < KV_TABLE_COUNT; table++) {
 		if (merged[table] == NULL)
