@@ -68,7 +68,7 @@ int address_parse(const char *text, struct address *address, struct error *error
 	const char *host = bracketed ? text + 1 : text;
 	const char *host_end = bracketed ? colon - 1 : colon;
 
-	if (bracketed && (host_end <= host || *host_end != ']'))
+	if (bracketed && (host_end < host || *host_end != ']'))
 		return refuse(error, text, "the bracket is not closed before the port");
 	if (host_end == host)
 		return refuse(error, text, "the host is empty");
