@@ -1,0 +1,477 @@
+/* The machine: decides appends. */
+#include "storage/machine.h"
+
+#include "base/assert.h"
+#include "base/checksum.h"
+#include "base/map.h"
+#include "base/memory.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+/* Up to so many, comparing one by one is quicker than hashing. */
+#define FEW 8
+
+/* Arrays that grow and are used again for each item. */
+struct machine {
+	struct machine_view view;
+	struct buffer targets;	    /* struct machine_target */
+	struct buffer expectations; /* struct expectation; the target of each in: */
+	struct buffer expectation_targets;
+	struct buffer writes;	  /* struct machine_write */
+	struct buffer positions;  /* uint64_t: where each id is stored already */
+	struct buffer violations; /* struct violation */
+	struct buffer streams;	  /* struct outcome_stream */
+	struct buffer stored;	  /* one record */
+	struct buffer conflict;	  /* the stored record that conflicts */
+	struct map names;	  /* stream → target, when there are more than a few */
+	struct map ids;
+};
+
+#define ARRAY(buffer, type) ((type *)(void *)(buffer).data)
+#define COUNT(buffer, type) ((uint32_t)((buffer).size / sizeof(type)))
+
+struct machine *machine_new(const struct machine_view *view)
+{
+	struct machine *machine = memory_zeroed(1, sizeof *machine);
+
+	machine->view = *view;
+	map_init(&machine->names);
+	map_init(&machine->ids);
+	return machine;
+}
+
+void machine_free(struct machine *machine)
+{
+	buffer_close(&machine->targets);
+	buffer_close(&machine->expectations);
+	buffer_close(&machine->expectation_targets);
+	buffer_close(&machine->writes);
+	buffer_close(&machine->positions);
+	buffer_close(&machine->violations);
+	buffer_close(&machine->streams);
+	buffer_close(&machine->stored);
+	buffer_close(&machine->conflict);
+	map_close(&machine->names);
+	map_close(&machine->ids);
+	memory_free(machine);
+}
+
+static void machine_clear(struct machine *machine)
+{
+	buffer_clear(&machine->targets);
+	buffer_clear(&machine->expectations);
+	buffer_clear(&machine->expectation_targets);
+	buffer_clear(&machine->writes);
+	buffer_clear(&machine->positions);
+	buffer_clear(&machine->violations);
+	buffer_clear(&machine->streams);
+	buffer_clear(&machine->conflict);
+	map_clear(&machine->names);
+	map_clear(&machine->ids);
+}
+
+/* ---- reading the item ---- */
+
+/* The target of that name, or UINT32_MAX. */
+static uint32_t find_target(struct machine *machine, struct span name)
+{
+	const struct machine_target *targets = ARRAY(machine->targets, struct machine_target);
+	uint32_t count = COUNT(machine->targets, struct machine_target);
+
+	if (count > FEW) {
+		const uint64_t *number = map_get(&machine->names, name);
+
+		return number != NULL ? (uint32_t)*number : UINT32_MAX;
+	}
+	for (uint32_t i = 0; i < count; i++)
+		if (span_equal(targets[i].name, name))
+			return i;
+	return UINT32_MAX;
+}
+
+static void remember_target(struct machine *machine)
+{
+	const struct machine_target *targets = ARRAY(machine->targets, struct machine_target);
+	uint32_t count = COUNT(machine->targets, struct machine_target);
+
+	if (count <= FEW)
+		return;
+	for (uint32_t i = machine->names.count; i < count; i++)
+		map_put(&machine->names, targets[i].name, i);
+}
+
+static int add_target(struct machine *machine, struct span name, uint32_t *number,
+		      struct error *error)
+{
+	struct machine_target target = {.name = name};
+	int rc = machine->view.find_stream(machine->view.arg, name, &target.facts, error);
+
+	if (rc != 0)
+		return rc;
+	target.version = target.facts.version;
+	*number = COUNT(machine->targets, struct machine_target);
+	buffer_append(&machine->targets, &target, sizeof target);
+	remember_target(machine);
+	return 0;
+}
+
+static int add_expectation(struct machine *machine, struct span content, struct error *error)
+{
+	struct expectation expectation;
+	int rc = command_parse_expectation(content, &expectation, error);
+
+	if (rc != 0)
+		return rc;
+	uint32_t target = find_target(machine, expectation.stream);
+	if (target == UINT32_MAX) {
+		rc = add_target(machine, expectation.stream, &target, error);
+		if (rc != 0)
+			return rc;
+	}
+	ARRAY(machine->targets, struct machine_target)[target].written |= expectation.written;
+	buffer_append(&machine->expectations, &expectation, sizeof expectation);
+	buffer_append(&machine->expectation_targets, &target, sizeof target);
+	return 0;
+}
+
+static int add_write(struct machine *machine, struct span content, uint8_t *bytes,
+		     struct error *error)
+{
+	struct record record;
+
+	if (record_parse(content, &record) != 0 || record.bytes.size != content.size)
+		return error_set(error, -EBADMSG, "command: a malformed record of %zu bytes",
+				 content.size);
+	struct machine_write write = {.bytes = bytes, .size = (uint32_t)content.size};
+	write.target = find_target(machine, record.stream);
+	if (write.target == UINT32_MAX)
+		return error_set(error, -EBADMSG,
+				 "command: a record of stream %.*s, which has no expectation",
+				 (int)(record.stream.size < 100 ? record.stream.size : 100),
+				 (const char *)record.stream.data);
+	ARRAY(machine->targets, struct machine_target)[write.target].written = true;
+	buffer_append(&machine->writes, &write, sizeof write);
+	return 0;
+}
+
+static int read_item(struct machine *machine, struct span sections, uint8_t *memory,
+		     struct error *error)
+{
+	const uint8_t *start = sections.data;
+	struct command_section section;
+	int rc = 0;
+
+	while (rc == 0 && command_next_section(&sections, &section)) {
+		if (section.tag == COMMAND_EXPECTATION)
+			rc = add_expectation(machine, section.content, error);
+		else
+			rc = add_write(machine, section.content,
+				       memory + (section.content.data - start), error);
+	}
+	return rc;
+}
+
+/* ---- conflicts and duplicates ---- */
+
+static bool find_tombstone(struct machine *machine, struct outcome *outcome)
+{
+	const struct machine_target *targets = ARRAY(machine->targets, struct machine_target);
+	uint32_t count = COUNT(machine->targets, struct machine_target);
+
+	for (uint32_t i = 0; i < count; i++) {
+		if (!targets[i].written || targets[i].facts.state != STREAM_TOMBSTONED)
+			continue;
+		outcome->code = ANSWER_STREAM_TOMBSTONED;
+		outcome->conflict_stream = targets[i].name;
+		snprintf(outcome->message, sizeof outcome->message,
+			 "the stream was deleted for good: nothing can be appended to it");
+		return true;
+	}
+	return false;
+}
+
+static struct span id_of(const struct machine_write *write)
+{
+	return span_of(record_id(write->bytes), UUID_BYTES);
+}
+
+static bool is_repeated(struct machine *machine, uint32_t index)
+{
+	const struct machine_write *writes = ARRAY(machine->writes, struct machine_write);
+	uint32_t count = COUNT(machine->writes, struct machine_write);
+
+	if (count > FEW)
+		return *map_put(&machine->ids, id_of(&writes[index]), index) != index;
+	for (uint32_t i = 0; i < index; i++)
+		if (span_equal(id_of(&writes[i]), id_of(&writes[index])))
+			return true;
+	return false;
+}
+
+static bool find_repeated(struct machine *machine, struct outcome *outcome)
+{
+	const struct machine_write *writes = ARRAY(machine->writes, struct machine_write);
+	uint32_t count = COUNT(machine->writes, struct machine_write);
+
+	for (uint32_t i = 0; i < count; i++) {
+		if (!is_repeated(machine, i))
+			continue;
+		outcome->code = ANSWER_EVENT_ID_CONFLICT;
+		memcpy(outcome->conflict_id, id_of(&writes[i]).data, UUID_BYTES);
+		outcome->conflict_stream = record_stream(writes[i].bytes);
+		snprintf(outcome->message, sizeof outcome->message,
+			 "two events of this append have the same id");
+		return true;
+	}
+	return false;
+}
+
+/* Where the ids are stored; *found counts them. */
+static int find_ids(struct machine *machine, uint32_t *found, struct error *error)
+{
+	const struct machine_write *writes = ARRAY(machine->writes, struct machine_write);
+	uint32_t count = COUNT(machine->writes, struct machine_write);
+
+	*found = 0;
+	for (uint32_t i = 0; i < count; i++) {
+		uint64_t position = 0;
+		int rc = machine->view.find_id(machine->view.arg, id_of(&writes[i]).data, &position,
+					       error);
+
+		if (rc != 0)
+			return rc;
+		*found += position != 0;
+		buffer_append(&machine->positions, &position, sizeof position);
+	}
+	return 0;
+}
+
+static int read_stored(struct machine *machine, uint64_t position, struct buffer *into,
+		       struct error *error)
+{
+	buffer_clear(into);
+	return machine->view.read(machine->view.arg, position, into, error);
+}
+
+static bool is_one_run(struct machine *machine)
+{
+	const uint64_t *positions = ARRAY(machine->positions, uint64_t);
+	uint32_t count = COUNT(machine->positions, uint64_t);
+
+	for (uint32_t i = 0; i < count; i++)
+		if (positions[i] == 0 || positions[i] != positions[0] + i)
+			return false;
+	return true;
+}
+
+/* Whether the stored run is in the same streams; then the targets get the versions of then. */
+static int compare_run(struct machine *machine, bool *same, struct outcome *outcome,
+		       struct error *error)
+{
+	struct machine_target *targets = ARRAY(machine->targets, struct machine_target);
+	const struct machine_write *writes = ARRAY(machine->writes, struct machine_write);
+	const uint64_t *positions = ARRAY(machine->positions, uint64_t);
+	uint32_t count = COUNT(machine->writes, struct machine_write);
+
+	for (uint32_t i = 0; i < count; i++) {
+		struct machine_target *target = &targets[writes[i].target];
+		int rc = read_stored(machine, positions[i], &machine->stored, error);
+
+		if (rc != 0)
+			return rc;
+		const uint8_t *record = machine->stored.data;
+		*same = span_equal(record_stream(record), target->name);
+		if (!*same)
+			return 0;
+		target->version = record_version(record);
+		if (target->first_version == 0)
+			target->first_version = target->version;
+		outcome->created = record_created(record);
+	}
+	outcome->first_position = positions[0];
+	outcome->position = positions[count - 1];
+	return 0;
+}
+
+static int answer_conflict(struct machine *machine, struct outcome *outcome, struct error *error)
+{
+	const uint64_t *positions = ARRAY(machine->positions, uint64_t);
+	uint32_t index = 0;
+
+	while (positions[index] == 0)
+		index++;
+	ASSERT(index < COUNT(machine->positions, uint64_t));
+	int rc = read_stored(machine, positions[index], &machine->conflict, error);
+	if (rc != 0)
+		return rc;
+	const uint8_t *record = machine->conflict.data;
+
+	outcome->code = ANSWER_EVENT_ID_CONFLICT;
+	memcpy(outcome->conflict_id, record_id(record), UUID_BYTES);
+	outcome->conflict_stream = record_stream(record);
+	outcome->conflict_version = record_version(record);
+	snprintf(outcome->message, sizeof outcome->message,
+		 "some event ids of this append are stored already, but not all of them in this "
+		 "order in "
+		 "these streams: the first is at position %llu",
+		 (unsigned long long)positions[index]);
+	return 0;
+}
+
+/* Rules 3 and 4; *decided when one of them applies. */
+static int decide_stored(struct machine *machine, struct outcome *outcome, bool *decided,
+			 struct error *error)
+{
+	uint32_t found;
+	int rc = find_ids(machine, &found, error);
+
+	*decided = found > 0;
+	if (rc != 0 || found == 0)
+		return rc;
+	if (is_one_run(machine)) {
+		rc = compare_run(machine, &outcome->duplicate, outcome, error);
+		if (rc != 0 || outcome->duplicate)
+			return rc;
+		*outcome = (struct outcome){0};
+	}
+	return answer_conflict(machine, outcome, error);
+}
+
+/* ---- expectations ---- */
+
+bool machine_expectation_holds(const struct expectation *expectation,
+			       const struct stream_facts *facts)
+{
+	switch (expectation->kind) {
+	case EXPECTATION_ANY:
+		return true;
+	case EXPECTATION_VERSION:
+		return facts->version == expectation->version;
+	case EXPECTATION_NO_STREAM:
+		return facts->state == STREAM_NONE || facts->state == STREAM_DELETED;
+	case EXPECTATION_STREAM_EXISTS:
+		return facts->state == STREAM_LIVE && facts->version > 0;
+	}
+	ASSERT(!"a known kind of expectation");
+	return false;
+}
+
+static bool find_violations(struct machine *machine, struct outcome *outcome)
+{
+	const struct machine_target *targets = ARRAY(machine->targets, struct machine_target);
+	const struct expectation *expectations = ARRAY(machine->expectations, struct expectation);
+	const uint32_t *numbers = ARRAY(machine->expectation_targets, uint32_t);
+	uint32_t count = COUNT(machine->expectations, struct expectation);
+
+	for (uint32_t i = 0; i < count; i++) {
+		const struct stream_facts *facts = &targets[numbers[i]].facts;
+		struct violation violation = {.expected = expectations[i],
+					      .actual = facts->version,
+					      .state = facts->state};
+
+		if (!machine_expectation_holds(&expectations[i], facts))
+			buffer_append(&machine->violations, &violation, sizeof violation);
+	}
+	outcome->violation_count = COUNT(machine->violations, struct violation);
+	outcome->violations = ARRAY(machine->violations, struct violation);
+	if (outcome->violation_count == 0)
+		return false;
+	outcome->code = ANSWER_WRONG_EXPECTED_VERSION;
+	snprintf(outcome->message, sizeof outcome->message,
+		 "%u of %u expectations about streams failed; the first finds its stream %s at "
+		 "version %llu",
+		 outcome->violation_count, count, stream_state_name(outcome->violations[0].state),
+		 (unsigned long long)outcome->violations[0].actual);
+	return true;
+}
+
+/* ---- writing ---- */
+
+static void count_record(struct machine_target *target, int64_t created)
+{
+	struct stream_facts *facts = &target->facts;
+
+	facts->version++;
+	facts->updated = created;
+	facts->state = STREAM_LIVE;
+	if (facts->first_version == 0) {
+		facts->first_version = facts->version;
+		facts->created = created;
+	}
+	target->version = facts->version;
+	if (target->first_version == 0)
+		target->first_version = facts->version;
+}
+
+static void stamp_all(struct machine *machine, struct machine_head *head, struct outcome *outcome)
+{
+	struct machine_target *targets = ARRAY(machine->targets, struct machine_target);
+	struct machine_write *writes = ARRAY(machine->writes, struct machine_write);
+	uint32_t count = COUNT(machine->writes, struct machine_write);
+
+	for (uint32_t i = 0; i < count; i++) {
+		struct machine_target *target = &targets[writes[i].target];
+
+		count_record(target, head->created);
+		head->position++;
+		record_stamp(writes[i].bytes, head->position, target->version, head->created);
+		head->hash = checksum64_seeded(writes[i].bytes, writes[i].size, head->hash);
+		writes[i].hash = head->hash;
+	}
+	outcome->created = head->created;
+	if (count > 0) {
+		outcome->first_position = head->position - count + 1;
+		outcome->position = head->position;
+	}
+}
+
+static void tell_streams(struct machine *machine, struct outcome *outcome)
+{
+	const struct machine_target *targets = ARRAY(machine->targets, struct machine_target);
+	uint32_t count = COUNT(machine->targets, struct machine_target);
+
+	for (uint32_t i = 0; i < count; i++) {
+		struct outcome_stream stream = {.stream = targets[i].name,
+						.first_version = targets[i].first_version,
+						.version = targets[i].version};
+
+		if (targets[i].written)
+			buffer_append(&machine->streams, &stream, sizeof stream);
+	}
+	outcome->stream_count = COUNT(machine->streams, struct outcome_stream);
+	outcome->streams = ARRAY(machine->streams, struct outcome_stream);
+}
+
+int machine_decide(struct machine *machine, struct span sections, uint8_t *memory, int64_t created,
+		   const struct machine_head *before, struct machine_decision *decision,
+		   struct error *error)
+{
+	struct machine_decision made = {.head = *before};
+	bool decided;
+
+	machine_clear(machine);
+	int rc = read_item(machine, sections, memory, error);
+	if (rc != 0)
+		return rc;
+	decided = find_tombstone(machine, &made.outcome) || find_repeated(machine, &made.outcome);
+	if (!decided)
+		rc = decide_stored(machine, &made.outcome, &decided, error);
+	if (rc != 0)
+		return rc;
+	if (!decided && !find_violations(machine, &made.outcome)) {
+		if (created > made.head.created)
+			made.head.created = created;
+		stamp_all(machine, &made.head, &made.outcome);
+		made.write_count = COUNT(machine->writes, struct machine_write);
+		made.writes = ARRAY(machine->writes, struct machine_write);
+		if (made.write_count == 0)
+			made.head.created = before->created;
+	}
+	if (made.outcome.code == ANSWER_OK)
+		tell_streams(machine, &made.outcome);
+	made.target_count = COUNT(machine->targets, struct machine_target);
+	made.targets = ARRAY(machine->targets, struct machine_target);
+	*decision = made;
+	return 0;
+}

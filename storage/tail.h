@@ -1,0 +1,103 @@
+/*
+ * The tail: applied records that are not in the tables yet, where they lie in the commands that
+ * they came in, with indexes over streams and ids. Two generations: records join the active one; a
+ * flush freezes it, writes it out and drops it, while the next one fills.
+ *
+ *            freeze                       drop
+ *   active ─────────► frozen (flushing) ───────► freed
+ *
+ * Threads: the lock guards everything. Who changes the tail holds it for writing: the apply thread
+ * to add, the flush thread to freeze and to drop; both also hold the store's apply lock, so that
+ * either of them may look at the tail without the lock of the tail. Readers hold it for reading,
+ * and never wait for anything else meanwhile.
+ */
+#ifndef STORAGE_TAIL_H
+#define STORAGE_TAIL_H
+
+#include "base/map.h"
+#include "storage/machine.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+struct tail_record {
+	const uint8_t *bytes;
+	uint64_t hash; /* running, after it */
+	uint32_t size;
+	uint32_t stream; /* index in the generation */
+};
+
+#define TAIL_FEW 2
+
+struct tail_stream {
+	struct stream_facts facts; /* as of the last record in this generation */
+	uint64_t first_version;	   /* of its first record in this generation */
+	uint32_t count;
+	uint32_t capacity; /* of many; 0: they are in few */
+	union {
+		uint32_t few[TAIL_FEW];
+		uint32_t *many;
+	} places; /* indexes of records */
+};
+
+struct tail_generation {
+	uint64_t first_position;
+	uint64_t hash_before;
+	uint32_t count, capacity;
+	struct tail_record *records;
+	struct map names; /* stream → index */
+	uint32_t streams_capacity;
+	struct tail_stream *streams;
+	uint32_t id_slots_count; /* a power of two, or 0; at most half full */
+	uint32_t *id_slots;	 /* index of the record + 1; 0: free */
+	struct buffer bodies;	 /* uint8_t *: owned memory */
+	uint64_t body_bytes;
+	uint64_t stream_bytes; /* of position lists */
+};
+
+struct tail {
+	pthread_rwlock_t lock;
+	struct tail_generation *active;
+	struct tail_generation *frozen; /* NULL unless a flush is running (or has failed) */
+	atomic_uint_fast64_t bytes;	/* of both, indexes included */
+};
+
+/* The head is that of the tables. */
+void tail_init(struct tail *tail, const struct machine_head *head);
+void tail_close(struct tail *tail);
+
+/* ---- changes: under the lock for writing ---- */
+
+/* Memory of memory_alloc that records added later lie in. */
+void tail_own(struct tail *tail, uint8_t *take_body, size_t size);
+void tail_add(struct tail *tail, const struct machine_decision *decision);
+/* One record, with what is known of its stream after it. */
+void tail_add_record(struct tail *tail, const struct tail_record *record, struct span stream,
+		     const struct stream_facts *facts);
+/* Freeze the active generation, which may be empty; none is frozen. */
+void tail_freeze(struct tail *tail, const struct machine_head *head);
+/* Take the frozen one out, for tail_generation_free outside of the lock. */
+struct tail_generation *tail_drop(struct tail *tail);
+void tail_generation_free(struct tail_generation *generation);
+/* Bring `bytes` up to date after additions. */
+void tail_count_bytes(struct tail *tail);
+
+/* ---- looking: under the lock for reading ---- */
+
+uint64_t
+tail_first_position(const struct tail *tail); /* of the oldest record, or of the next one */
+uint64_t tail_records(const struct tail *tail);
+/* NULL when the position is not in the tail. */
+const struct tail_record *tail_find(const struct tail *tail, uint64_t position);
+/* 0 when the id is not in the tail. */
+uint64_t tail_find_id(const struct tail *tail, const uint8_t id[UUID_BYTES]);
+/* What is known of the stream at the head; false when no record of it is in the tail. */
+bool tail_find_stream(const struct tail *tail, struct span name, struct stream_facts *facts);
+/* The record with that version of a stream; NULL when it is not in the tail. */
+const struct tail_record *tail_find_version(const struct tail *tail, struct span name,
+					    uint64_t version);
+const uint32_t *tail_stream_places(const struct tail_stream *stream);
+const struct tail_stream *tail_generation_stream(const struct tail_generation *generation,
+						 struct span name);
+
+#endif
