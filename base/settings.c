@@ -131,6 +131,7 @@ static int parse_number(const struct setting *setting, const char *text, uint64_
 	return 0;
 }
 
+/* What a configuration file cannot carry is refused from elsewhere, too. */
 static int parse_text(const char *text, char into[SETTING_TEXT_BYTES], struct error *error)
 {
 	size_t size = strlen(text);
@@ -144,6 +145,13 @@ static int parse_text(const char *text, char into[SETTING_TEXT_BYTES], struct er
 		if ((unsigned char)text[i] < 0x20 || text[i] == 0x7f)
 			return error_set(error, -EINVAL,
 					 "the value has a control character at byte %zu", i + 1);
+	if (size > 0 && (text[0] == ' ' || text[size - 1] == ' '))
+		return error_set(error, -EINVAL, "'%.200s' has a blank at an end", text);
+	if (text[0] == ';' || strstr(text, " ;") != NULL)
+		return error_set(error, -EINVAL,
+				 "'%.200s' has a ';' at its beginning or behind a blank: that "
+				 "would begin a comment in a configuration file",
+				 text);
 	memcpy(into, text, size + 1);
 	return 0;
 }

@@ -15,7 +15,8 @@
 #define SETTINGS_LINE_BYTES 198 /* of a configuration file, without the newline: inih's bound */
 
 enum setting_kind {
-	SETTING_TEXT,  /* char[SETTING_TEXT_BYTES] */
+	SETTING_TEXT,  /* char[SETTING_TEXT_BYTES]; UTF-8 without control characters, without a
+			  blank at an end, without ';' at the beginning or behind a blank */
 	SETTING_U64,   /* uint64_t, decimal */
 	SETTING_BYTES, /* uint64_t; "64M", "64 MiB", "1G", "4096" */
 	SETTING_BOOL,  /* bool; true/false, yes/no, on/off, 1/0 */
@@ -69,6 +70,7 @@ int settings_check(const struct settings_table *table, const void *from, struct 
 void settings_print_help(const struct settings_table *table, struct buffer *into);     /* a terminal */
 void settings_print_markdown(const struct settings_table *table, struct buffer *into); /* docs/ */
 void settings_print_file(const struct settings_table *table, const void *from,
-			 struct buffer *into); /* the values in force, as a configuration file */
+			 struct buffer *into); /* the values in force, as a configuration file;
+						  long ones go on over several lines */
 
 #endif

@@ -2,7 +2,6 @@
 #include "base/assert.h"
 #include "base/settings.h"
 #include "base/settings_value.h"
-#include <ctype.h>
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -114,10 +113,10 @@ static void print_help(const struct settings_table *table, const struct setting 
 	(void)from;
 	buffer_init(&prose);
 	add_format(&prose, "%s (", setting->help);
-	if (setting->required)
-		add(&prose, "required; ");
-	else if (setting->default_value != NULL && setting->default_value[0] != '\0')
+	if (setting->default_value != NULL && setting->default_value[0] != '\0')
 		add_format(&prose, "default %s; ", setting->default_value);
+	else if (setting->required)
+		add(&prose, "required; ");
 	size_t before = prose.size;
 
 	add_bounds(&prose, setting);
@@ -159,10 +158,10 @@ static void print_markdown(const struct settings_table *table, const struct sett
 {
 	(void)from;
 	add_format(into, "| `%s` | ", setting->name);
-	if (setting->required)
-		add(into, "required");
-	else if (setting->default_value != NULL && setting->default_value[0] != '\0')
+	if (setting->default_value != NULL && setting->default_value[0] != '\0')
 		add_format(into, "`%s`", setting->default_value);
+	else if (setting->required)
+		add(into, "required");
 	add(into, " | ");
 	add_bounds(into, setting);
 	add(into, " | `");
@@ -188,8 +187,23 @@ static void begin_file(const char *section, struct buffer *into)
  * rest for a comment or for a setting. */
 static bool may_break(const struct settings_table *table, const char *text, size_t at)
 {
-	return isalnum((unsigned char)text[at]) && isalnum((unsigned char)text[at - 1]) &&
-	       !settings_is_assignment(table, text + at);
+	return strchr(" ;#", text[at]) == NULL && (text[at] & 0xc0) != 0x80 &&
+	       text[at - 1] != ' ' && !settings_is_assignment(table, text + at);
+}
+
+/* How much of a long value to put on this line: the last good place within the piece, else the
+ * first one behind it. */
+static size_t piece_of(const struct settings_table *table, const char *text, size_t size)
+{
+	size_t at = FILE_VALUE_PIECE;
+
+	while (at > 1 && !may_break(table, text, at))
+		at--;
+	if (at > 1)
+		return at;
+	for (at = FILE_VALUE_PIECE + 1; at < size && !may_break(table, text, at); at++)
+		;
+	return at;
 }
 
 static void print_file(const struct settings_table *table, const struct setting *setting,
@@ -202,15 +216,12 @@ static void print_file(const struct settings_table *table, const struct setting 
 	add_wrapped(into, "# ", span_of_string(setting->help));
 	add_format(into, "%s =%s", setting->name, *value == '\0' ? "" : " ");
 	while (strlen(at) > FILE_VALUE_PIECE) {
-		size_t size = FILE_VALUE_PIECE;
+		size_t size = piece_of(table, at, strlen(at));
 
-		while (size > 1 && !may_break(table, at, size))
-			size--;
-		if (size == 1)
-			break;
 		buffer_append(into, at, size);
-		add(into, "\n ");
 		at += size;
+		if (*at != '\0')
+			add(into, "\n ");
 	}
 	add_format(into, "%s\n", at);
 }

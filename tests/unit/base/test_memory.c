@@ -2,6 +2,20 @@
 #include "tests/unit/base/child.h"
 #include <stdlib.h>
 
+/* The sanitizers' allocators end the process themselves unless told otherwise. */
+const char *__asan_default_options(void);
+const char *__tsan_default_options(void);
+
+const char *__asan_default_options(void)
+{
+	return "allocator_may_return_null=1";
+}
+
+const char *__tsan_default_options(void)
+{
+	return "allocator_may_return_null=1";
+}
+
 static void nothing_is_a_block_too(void **state)
 {
 	void *block = memory_alloc(0);
