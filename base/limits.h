@@ -52,6 +52,9 @@
 /* The store. */
 #define LIMIT_TAIL_BYTES            (64 * MIB)
 #define LIMIT_BLOCK_BYTES           (64 * KIB)
+#define LIMIT_STREAM_CACHE_BYTES    (32 * MIB)   /* what apply knows of streams without a lookup */
+#define LIMIT_FLUSH_AGE_MS          2000u        /* of the oldest record that is not durable in tables */
+#define LIMIT_SCAN_RECORDS          65536u       /* looked at for one page, when many are skipped */
 #define LIMIT_MAP_BYTES             (1024 * GIB) /* sparse: costs address space only */
 #define LIMIT_DISK_FREE_BYTES       (512 * MIB)  /* below it, writes are refused */
 

@@ -39,7 +39,8 @@ struct store_status {
 	uint64_t durable_index;   /* as of the last flush */
 	uint64_t durable_position;
 	uint64_t tail_bytes, tail_records;
-	uint64_t stream_count, flushes, flushed_records;
+	uint64_t stream_count, event_count; /* streams of all kinds; records outside of system streams */
+	uint64_t flushes, flushed_records;
 	bool ingesting;           /* records are being pulled: apply is refused, see store_ingest_* */
 };
 
@@ -77,6 +78,11 @@ struct apply_result {
  * memory_alloc, taken over: its records become part of the tail where they lie. A command whose index
  * is not above applied_index was applied before (replay of the raft log) and is skipped.
  */
+/*
+ * -EBADMSG: the command is malformed, or the tables are damaged; -EBUSY: records are being ingested.
+ * After any error the store is stopped: part of the batch may be applied, so apply and flush answer
+ * -ESHUTDOWN from then on.
+ */
 int store_apply(struct store *store, uint64_t index, uint8_t *take_body, size_t size,
 		const struct apply_sink *sink, struct apply_result *result, struct error *error);
 
@@ -90,19 +96,28 @@ void store_get_manifest(struct store *store, struct manifest *manifest);
 /* ---- ingest: records pulled from a peer, instead of commands ---- */
 
 int store_ingest_begin(struct store *store, struct error *error); /* durable mark; again is fine */
-/* Stored records one after the other, positions following the head. Made durable in batches. */
+/*
+ * Stored records one after the other, positions following the head. Made durable in batches: after a
+ * crash the head may be lower than it was, and ingesting goes on from there. -EBADMSG: a record does
+ * not follow the one before it (position, version, time) or its id is stored already; the records
+ * before it are kept.
+ */
 int store_ingest(struct store *store, struct span records, struct error *error);
-/* All is there: checks position and hash against the manifest, sets applied_index, flushes. */
+/*
+ * All is there: checks position, time and hash against the manifest, sets applied_index, flushes.
+ * -EINVAL: the head is another position than the manifest's (pull the rest, or use the manifest that
+ * belongs to it); -EBADMSG: other records than those of the cluster: the store must be made anew.
+ */
 int store_ingest_end(struct store *store, const struct manifest *manifest, struct error *error);
 
 /* ---- reads ---- */
 
 struct page {
-	struct buffer records; /* stored records, one after the other; the caller inits and closes */
+	struct buffer records; /* stored records are appended here; the caller inits and closes */
 	uint32_t count;
 	uint64_t next; /* position (version) to go on from */
 	bool end;      /* nothing more in this direction as of `head` */
-	uint64_t head; /* the head that this page was read at */
+	uint64_t head; /* the head that this page was read at: nothing beyond it is in the page */
 };
 
 struct read_range {
@@ -123,7 +138,10 @@ struct stream_status {
 
 int store_read_stream(struct store *store, struct span stream, const struct read_range *range,
 		      struct page *page, struct stream_status *status, struct error *error);
-/* with_system: records of `$` streams too */
+/*
+ * with_system: records of `$` streams too. Without them a page can be empty and yet not the end, when
+ * LIMIT_SCAN_RECORDS were skipped: go on from `next`.
+ */
 int store_read_all(struct store *store, const struct read_range *range, bool with_system,
 		   struct page *page, struct error *error);
 /* One record appended to `into`; -ENOENT when there is none. */

@@ -1,0 +1,146 @@
+/* Reading blocks and lists of the tables. */
+#include "storage/list.h"
+
+#include "base/assert.h"
+#include "base/bytes.h"
+
+#include <errno.h>
+
+/* ---- records by position ---- */
+
+int block_reader_open(struct block_reader *reader, struct kv_txn *txn, struct error *error)
+{
+	reader->txn = txn;
+	reader->block.count = 0;
+	return kv_cursor_open(txn, KV_BLOCK, &reader->cursor, error);
+}
+
+void block_reader_close(struct block_reader *reader)
+{
+	kv_cursor_close(reader->cursor);
+}
+
+static bool holds(const struct block *block, uint64_t position)
+{
+	return block->count > 0 && position >= block->first_position &&
+	       position - block->first_position < block->count;
+}
+
+static int load_block(struct block_reader *reader, uint64_t position, struct error *error)
+{
+	struct block *block = &reader->block;
+	bool is_next = block->count > 0 && position == block->first_position + block->count;
+	struct tables_key key;
+	struct kv_pair pair;
+
+	block->count = 0;
+	tables_number_key(position, &key);
+	int rc = kv_cursor_seek(reader->cursor, is_next ? KV_NEXT : KV_AT_MOST,
+				tables_key_span(&key), &pair, error);
+	if (rc != 0)
+		return rc;
+	if (pair.key.size != 8 || block_open(pair.value, block) != 0 ||
+	    block->first_position != bytes_be64(pair.key.data)) {
+		block->count = 0;
+		return tables_damage(reader->txn->kv, error, "the block around position %llu",
+				     (unsigned long long)position);
+	}
+	return 0;
+}
+
+int block_reader_get(struct block_reader *reader, uint64_t position, struct span *record,
+		     uint64_t *hash, struct error *error)
+{
+	ASSERT(position >= 1);
+	if (!holds(&reader->block, position)) {
+		int rc = load_block(reader, position, error);
+
+		if (rc != 0)
+			return rc;
+		if (!holds(&reader->block, position))
+			return -ENOENT;
+	}
+	uint32_t index = (uint32_t)(position - reader->block.first_position);
+	if (block_record(&reader->block, index, record, hash) != 0)
+		return tables_damage(reader->txn->kv, error, "the record at position %llu",
+				     (unsigned long long)position);
+	return 0;
+}
+
+/* ---- positions of a list ---- */
+
+static int damaged_list(const struct list_reader *reader, struct error *error)
+{
+	return tables_damage(reader->txn->kv, error, "list %llu of table %s",
+			     (unsigned long long)reader->row.number,
+			     kv_table_name(tables_of_chunks(reader->kind)));
+}
+
+int list_reader_open(struct list_reader *reader, struct kv_txn *txn, enum tables_list kind,
+		     struct span name, struct error *error)
+{
+	struct tables_key key;
+
+	reader->txn = txn;
+	reader->kind = kind;
+	reader->cursor = NULL;
+	int rc = tables_get_row(txn, kind, name, &key, &reader->row, error);
+	if (rc != 0)
+		return rc;
+	if (posting_unpack(reader->row.chunk, reader->positions, &reader->count) != 0 ||
+	    reader->count > reader->row.facts.version)
+		return damaged_list(reader, error);
+	reader->first_ordinal = reader->row.facts.version - reader->count + 1;
+	return 0;
+}
+
+void list_reader_close(struct list_reader *reader)
+{
+	if (reader->cursor != NULL)
+		kv_cursor_close(reader->cursor);
+}
+
+static bool has_unpacked(const struct list_reader *reader, uint64_t ordinal)
+{
+	return ordinal >= reader->first_ordinal && ordinal - reader->first_ordinal < reader->count;
+}
+
+static int load_chunk(struct list_reader *reader, uint64_t ordinal, struct error *error)
+{
+	struct tables_key key;
+	struct kv_pair pair;
+	struct span chunk;
+	int rc = 0;
+
+	if (reader->cursor == NULL)
+		rc = kv_cursor_open(reader->txn, tables_of_chunks(reader->kind), &reader->cursor,
+				    error);
+	if (rc != 0)
+		return rc;
+	tables_chunk_key(reader->row.number, ordinal, &key);
+	rc = kv_cursor_seek(reader->cursor, KV_AT_MOST, tables_key_span(&key), &pair, error);
+	if (rc == -ENOENT)
+		return damaged_list(reader, error);
+	if (rc != 0)
+		return rc;
+	if (pair.key.size != 16 || bytes_be64(pair.key.data) != reader->row.number ||
+	    tables_chunk_open(pair.key, pair.value, &chunk) != 0 ||
+	    posting_unpack(chunk, reader->positions, &reader->count) != 0)
+		return damaged_list(reader, error);
+	reader->first_ordinal = bytes_be64(pair.key.data + 8);
+	return has_unpacked(reader, ordinal) ? 0 : damaged_list(reader, error);
+}
+
+int list_reader_get(struct list_reader *reader, uint64_t ordinal, uint64_t *position,
+		    struct error *error)
+{
+	ASSERT(ordinal >= 1 && ordinal <= reader->row.facts.version);
+	if (!has_unpacked(reader, ordinal)) {
+		int rc = load_chunk(reader, ordinal, error);
+
+		if (rc != 0)
+			return rc;
+	}
+	*position = reader->positions[ordinal - reader->first_ordinal];
+	return 0;
+}

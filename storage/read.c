@@ -1,0 +1,553 @@
+/*
+ * Reads: the tables up to some position, the tail beyond it, as one consistent page.
+ *
+ * A read notes the head under the tail's lock and never looks beyond it. It goes through its range
+ * in turns: what is in the tail is copied under the lock; what is not is in the tables for good,
+ * and is read in a transaction begun under the lock, without holding the lock. A flush that ends in
+ * between moves records from the tail to the tables, and only means another turn.
+ */
+#include "base/assert.h"
+#include "storage/list.h"
+#include "storage/store_inside.h"
+
+#include <errno.h>
+
+/* ---- locking ---- */
+
+/* Begin under the tail's lock, which is held; it may be let go and taken again, then *again is set.
+ */
+static int begin_under_lock(struct store *store, struct kv_txn **txn, bool *again,
+			    struct error *error)
+{
+	int rc = kv_begin(store->kv, KV_READ_TRY, txn, error);
+
+	*again = rc == -EAGAIN;
+	if (!*again)
+		return rc;
+	pthread_rwlock_unlock(&store->tail.lock);
+	rc = kv_begin(store->kv, KV_READ, txn, error); /* waits until the map has grown */
+	if (rc == 0)
+		kv_abort(*txn);
+	pthread_rwlock_rdlock(&store->tail.lock);
+	return rc;
+}
+
+/* ---- pages ---- */
+
+struct filling {
+	const struct read_range *range;
+	struct page *page;
+	size_t start; /* of the page in its buffer */
+	bool full;
+};
+
+static struct filling fill_begin(const struct read_range *range, struct page *page)
+{
+	ASSERT(range->limit >= 1);
+	page->count = 0;
+	page->next = 0;
+	page->end = false;
+	return (struct filling){.range = range, .page = page, .start = page->records.size};
+}
+
+/* false: the record does not fit any more, and the page is full. */
+static bool fill_add(struct filling *filling, struct span record)
+{
+	struct page *page = filling->page;
+	size_t used = page->records.size - filling->start;
+
+	if (page->count > 0 &&
+	    (used >= filling->range->bytes_max || record.size > filling->range->bytes_max - used)) {
+		filling->full = true;
+		return false;
+	}
+	buffer_append_span(&page->records, record);
+	page->count++;
+	filling->full = page->count >= filling->range->limit;
+	return true;
+}
+
+static struct span record_span(const struct tail_record *record)
+{
+	return span_of(record->bytes, record->size);
+}
+
+/* ---- all records ---- */
+
+struct reading_all {
+	struct store *store;
+	struct filling filling;
+	bool with_system;
+	uint64_t position; /* the next to look at; backward, 0 when done */
+	uint64_t scanned;
+};
+
+static bool done_all(const struct reading_all *reading)
+{
+	bool backward = reading->filling.range->backward;
+	uint64_t head = reading->filling.page->head;
+
+	return reading->filling.full || reading->scanned >= LIMIT_SCAN_RECORDS ||
+	       (backward ? reading->position == 0 : reading->position > head);
+}
+
+/* Take one record into account; false when the page was full already. */
+static bool take_record(struct reading_all *reading, struct span record)
+{
+	bool wanted = reading->with_system || !record_is_system(record.data);
+
+	if (wanted && !fill_add(&reading->filling, record))
+		return false;
+	reading->scanned++;
+	reading->position += reading->filling.range->backward ? UINT64_MAX : 1;
+	return true;
+}
+
+static void take_from_tail(struct reading_all *reading)
+{
+	while (!done_all(reading)) {
+		const struct tail_record *record =
+			tail_find(&reading->store->tail, reading->position);
+
+		if (record == NULL || !take_record(reading, record_span(record)))
+			return;
+	}
+}
+
+/* From the tables, up to `last` (forward) or downwards. */
+static int take_from_tables(struct reading_all *reading, struct kv_txn *txn, uint64_t last,
+			    struct error *error)
+{
+	struct block_reader blocks;
+	int rc = block_reader_open(&blocks, txn, error);
+
+	if (rc != 0)
+		return rc;
+	while (!done_all(reading) && reading->position <= last) {
+		struct span record;
+		uint64_t hash;
+
+		rc = block_reader_get(&blocks, reading->position, &record, &hash, error);
+		if (rc == -ENOENT)
+			rc = tables_damage(reading->store->kv, error,
+					   "the block table: position %llu",
+					   (unsigned long long)reading->position);
+		if (rc != 0 || !take_record(reading, record))
+			break;
+	}
+	block_reader_close(&blocks);
+	return rc;
+}
+
+/* One turn: what the tail has, then what the tables have. The lock is held on entry and on return.
+ */
+static int turn_all(struct reading_all *reading, struct error *error)
+{
+	struct store *store = reading->store;
+	struct kv_txn *txn;
+	bool again;
+
+	take_from_tail(reading);
+	if (done_all(reading))
+		return 0;
+	uint64_t last = tail_first_position(&store->tail) - 1;
+	int rc = begin_under_lock(store, &txn, &again, error);
+	if (rc != 0 || again)
+		return rc;
+	pthread_rwlock_unlock(&store->tail.lock);
+	rc = take_from_tables(reading, txn, last, error);
+	kv_abort(txn);
+	pthread_rwlock_rdlock(&store->tail.lock);
+	return rc;
+}
+
+static uint64_t first_position(const struct read_range *range, uint64_t head)
+{
+	if (range->backward)
+		return range->from == 0 || range->from > head ? head : range->from;
+	return range->from == 0 ? 1 : range->from;
+}
+
+int store_read_all(struct store *store, const struct read_range *range, bool with_system,
+		   struct page *page, struct error *error)
+{
+	struct reading_all reading = {
+		.store = store, .filling = fill_begin(range, page), .with_system = with_system};
+	int rc = 0;
+
+	pthread_rwlock_rdlock(&store->tail.lock);
+	page->head = store->head.position;
+	reading.position = first_position(range, page->head);
+	while (rc == 0 && !done_all(&reading))
+		rc = turn_all(&reading, error);
+	pthread_rwlock_unlock(&store->tail.lock);
+	page->next = reading.position;
+	page->end = range->backward ? reading.position == 0 : reading.position > page->head;
+	return rc;
+}
+
+/* ---- one stream ---- */
+
+struct reading_stream {
+	struct store *store;
+	struct span name;
+	struct filling filling;
+	struct stream_facts facts; /* as of the page's head */
+	uint64_t version;	   /* the next to look at */
+};
+
+static bool done_stream(const struct reading_stream *reading)
+{
+	return reading->filling.full || reading->version > reading->facts.version ||
+	       reading->version < reading->facts.first_version || reading->version == 0;
+}
+
+static void step(struct reading_stream *reading)
+{
+	reading->version += reading->filling.range->backward ? UINT64_MAX : 1;
+}
+
+static void take_versions_from_tail(struct reading_stream *reading)
+{
+	while (!done_stream(reading)) {
+		const struct tail_record *record =
+			tail_find_version(&reading->store->tail, reading->name, reading->version);
+
+		if (record == NULL || !fill_add(&reading->filling, record_span(record)))
+			return;
+		step(reading);
+	}
+}
+
+static int get_version(struct reading_stream *reading, struct list_reader *list,
+		       struct block_reader *blocks, struct span *record, struct error *error)
+{
+	uint64_t position, hash;
+	int rc = list_reader_get(list, reading->version, &position, error);
+
+	if (rc == 0)
+		rc = block_reader_get(blocks, position, record, &hash, error);
+	if (rc != 0 && rc != -ENOENT)
+		return rc;
+	if (rc == -ENOENT || record_version(record->data) != reading->version ||
+	    !span_equal(record_stream(record->data), reading->name))
+		return tables_damage(
+			reading->store->kv, error,
+			"the list of stream %.*s: version %llu is not at position %llu; it",
+			(int)(reading->name.size < 100 ? reading->name.size : 100),
+			(const char *)reading->name.data, (unsigned long long)reading->version,
+			(unsigned long long)position);
+	return 0;
+}
+
+static int take_versions(struct reading_stream *reading, struct list_reader *list,
+			 struct block_reader *blocks, struct error *error)
+{
+	int rc = 0;
+
+	if (reading->version > list->row.facts.version)
+		return tables_damage(reading->store->kv, error, "a row of table stream");
+	while (rc == 0 && !done_stream(reading) && reading->version <= list->row.facts.version) {
+		struct span record;
+
+		rc = get_version(reading, list, blocks, &record, error);
+		if (rc != 0 || !fill_add(&reading->filling, record))
+			break;
+		step(reading);
+	}
+	return rc;
+}
+
+static int take_versions_from_tables(struct reading_stream *reading, struct kv_txn *txn,
+				     struct error *error)
+{
+	struct list_reader list;
+	struct block_reader blocks;
+	int rc = list_reader_open(&list, txn, TABLES_STREAMS, reading->name, error);
+
+	if (rc == -ENOENT)
+		return tables_damage(reading->store->kv, error,
+				     "table stream: a row is missing; it");
+	if (rc != 0)
+		return rc;
+	rc = block_reader_open(&blocks, txn, error);
+	if (rc == 0) {
+		rc = take_versions(reading, &list, &blocks, error);
+		block_reader_close(&blocks);
+	}
+	list_reader_close(&list);
+	return rc;
+}
+
+static int turn_stream(struct reading_stream *reading, struct error *error)
+{
+	struct store *store = reading->store;
+	struct kv_txn *txn;
+	bool again;
+
+	take_versions_from_tail(reading);
+	if (done_stream(reading))
+		return 0;
+	int rc = begin_under_lock(store, &txn, &again, error);
+	if (rc != 0 || again)
+		return rc;
+	pthread_rwlock_unlock(&store->tail.lock);
+	rc = take_versions_from_tables(reading, txn, error);
+	kv_abort(txn);
+	pthread_rwlock_rdlock(&store->tail.lock);
+	return rc;
+}
+
+/*
+ * Facts and head of one moment. The lock is held on entry and on return, but not in between: a
+ * stream that is not in the tail is, as of this head, as the transaction begun here shows it.
+ */
+static int find_facts(struct store *store, struct span name, struct stream_facts *facts,
+		      uint64_t *head, struct error *error)
+{
+	struct kv_txn *txn;
+	struct tables_key key;
+	struct tables_row row = {0};
+	bool again = true;
+	int rc = 0;
+
+	while (rc == 0 && again) {
+		*head = store->head.position;
+		if (tail_find_stream(&store->tail, name, facts))
+			return 0;
+		rc = begin_under_lock(store, &txn, &again, error);
+	}
+	if (rc != 0)
+		return rc;
+	pthread_rwlock_unlock(&store->tail.lock);
+	rc = tables_get_row(txn, TABLES_STREAMS, name, &key, &row, error);
+	kv_abort(txn);
+	pthread_rwlock_rdlock(&store->tail.lock);
+	*facts = row.facts;
+	return rc == -ENOENT ? 0 : rc;
+}
+
+static void tell_status(const struct stream_facts *facts, uint64_t head,
+			struct stream_status *status)
+{
+	*status = (struct stream_status){
+		.state = facts->state,
+		.version = facts->version,
+		.first_version = facts->first_version,
+		.created = facts->created,
+		.updated = facts->updated,
+		.head = head,
+	};
+	if (facts->first_version > 0)
+		status->count = facts->version - facts->first_version + 1;
+}
+
+static uint64_t first_version(const struct read_range *range, const struct stream_facts *facts)
+{
+	if (range->backward)
+		return range->from == 0 || range->from > facts->version ? facts->version
+									: range->from;
+	return range->from < facts->first_version ? facts->first_version : range->from;
+}
+
+int store_read_stream(struct store *store, struct span stream, const struct read_range *range,
+		      struct page *page, struct stream_status *status, struct error *error)
+{
+	struct reading_stream reading = {
+		.store = store, .name = stream, .filling = fill_begin(range, page)};
+
+	ASSERT(stream.size >= 1);
+	pthread_rwlock_rdlock(&store->tail.lock);
+	int rc = find_facts(store, stream, &reading.facts, &page->head, error);
+	reading.version = first_version(range, &reading.facts);
+	while (rc == 0 && !done_stream(&reading))
+		rc = turn_stream(&reading, error);
+	pthread_rwlock_unlock(&store->tail.lock);
+	page->next = reading.version;
+	page->end = range->backward
+			    ? reading.version == 0 || reading.version < reading.facts.first_version
+			    : reading.version > reading.facts.version;
+	tell_status(&reading.facts, page->head, status);
+	return rc;
+}
+
+int store_stream_status(struct store *store, struct span stream, struct stream_status *status,
+			struct error *error)
+{
+	struct stream_facts facts;
+	uint64_t head;
+
+	pthread_rwlock_rdlock(&store->tail.lock);
+	int rc = find_facts(store, stream, &facts, &head, error);
+	pthread_rwlock_unlock(&store->tail.lock);
+	if (rc == 0)
+		tell_status(&facts, head, status);
+	return rc;
+}
+
+/* ---- single records ---- */
+
+int store_get_record(struct kv_txn *txn, uint64_t position, struct buffer *into, uint64_t *hash,
+		     struct error *error)
+{
+	struct block_reader blocks;
+	struct span record;
+	uint64_t after;
+	int rc = block_reader_open(&blocks, txn, error);
+
+	if (rc != 0)
+		return rc;
+	rc = block_reader_get(&blocks, position, &record, &after, error);
+	if (rc == 0 && into != NULL)
+		buffer_append_span(into, record);
+	if (rc == 0 && hash != NULL)
+		*hash = after;
+	block_reader_close(&blocks);
+	return rc;
+}
+
+/* The record at *position, or the one with the id; *position is set. The lock is held on entry
+ * only. */
+static int get_one(struct store *store, const uint8_t *id, uint64_t *position, struct buffer *into,
+		   uint64_t *hash, struct error *error)
+{
+	struct kv_txn *txn;
+	bool again = true;
+	int rc = 0;
+
+	while (rc == 0 && again) {
+		if (id != NULL)
+			*position = tail_find_id(&store->tail, id);
+		const struct tail_record *record = tail_find(&store->tail, *position);
+
+		if (record != NULL) {
+			if (into != NULL)
+				buffer_append(into, record->bytes, record->size);
+			*hash = record->hash;
+			pthread_rwlock_unlock(&store->tail.lock);
+			return 0;
+		}
+		rc = begin_under_lock(store, &txn, &again, error);
+	}
+	pthread_rwlock_unlock(&store->tail.lock);
+	if (rc != 0)
+		return rc;
+	if (id != NULL)
+		rc = tables_get_id(txn, id, position, error);
+	if (rc == 0)
+		rc = store_get_record(txn, *position, into, hash, error);
+	kv_abort(txn);
+	return rc;
+}
+
+int store_read_position(struct store *store, uint64_t position, struct buffer *into,
+			struct error *error)
+{
+	uint64_t hash;
+
+	pthread_rwlock_rdlock(&store->tail.lock);
+	if (position == 0 || position > store->head.position) {
+		pthread_rwlock_unlock(&store->tail.lock);
+		return error_set(error, -ENOENT, "there is no record at position %llu",
+				 (unsigned long long)position);
+	}
+	int rc = get_one(store, NULL, &position, into, &hash, error);
+	if (rc == -ENOENT)
+		rc = tables_damage(store->kv, error, "the block table: position %llu",
+				   (unsigned long long)position);
+	return rc;
+}
+
+static int check_id(struct store *store, const uint8_t *id, const struct buffer *into, size_t start,
+		    struct error *error)
+{
+	if (memcmp(record_id(into->data + start), id, UUID_BYTES) == 0)
+		return 0;
+	return tables_damage(store->kv, error,
+			     "table event_id: the id at position %llu is another; it",
+			     (unsigned long long)record_position(into->data + start));
+}
+
+int store_read_id(struct store *store, const uint8_t id[UUID_BYTES], struct buffer *into,
+		  struct error *error)
+{
+	uint64_t position = 0, hash;
+	size_t start = into->size;
+
+	pthread_rwlock_rdlock(&store->tail.lock);
+	int rc = get_one(store, id, &position, into, &hash, error);
+	if (rc == 0)
+		rc = check_id(store, id, into, start, error);
+	if (rc == -ENOENT && position != 0)
+		rc = tables_damage(store->kv, error,
+				   "table event_id: it points to position %llu; it",
+				   (unsigned long long)position);
+	if (rc == -ENOENT)
+		rc = error_set(error, -ENOENT, "there is no record with that id");
+	return rc;
+}
+
+int store_read_version(struct store *store, struct span stream, uint64_t version,
+		       struct buffer *into, struct error *error)
+{
+	struct read_range range = {.from = version, .limit = 1, .bytes_max = RECORD_BYTES_MAX};
+	struct page page = {.records = *into};
+	struct stream_status status;
+
+	if (version == 0)
+		return error_set(error, -ENOENT, "versions begin at 1");
+	int rc = store_read_stream(store, stream, &range, &page, &status, error);
+	if (rc == 0 && (page.count == 0 || version < status.first_version)) {
+		page.records.size = into->size;
+		rc = error_set(error, -ENOENT,
+			       "the stream has no readable version %llu: it has %llu to %llu",
+			       (unsigned long long)version,
+			       (unsigned long long)status.first_version,
+			       (unsigned long long)status.version);
+	}
+	*into = page.records;
+	return rc;
+}
+
+int store_digest(struct store *store, uint64_t *position, uint64_t *hash, struct error *error)
+{
+	pthread_rwlock_rdlock(&store->tail.lock);
+	uint64_t head = store->head.position;
+
+	if (*position == 0 || *position == head) {
+		*position = head;
+		*hash = store->head.hash;
+		pthread_rwlock_unlock(&store->tail.lock);
+		return 0;
+	}
+	if (*position > head) {
+		pthread_rwlock_unlock(&store->tail.lock);
+		return error_set(error, -ENOENT, "position %llu is beyond the head %llu",
+				 (unsigned long long)*position, (unsigned long long)head);
+	}
+	int rc = get_one(store, NULL, position, NULL, hash, error);
+	if (rc == -ENOENT)
+		rc = tables_damage(store->kv, error, "the block table: position %llu",
+				   (unsigned long long)*position);
+	return rc;
+}
+
+int store_visit_tail(struct store *store, uint64_t first, uint64_t last,
+		     void (*visit)(void *arg, struct span record), void *arg)
+{
+	int rc = 0;
+
+	ASSERT(first >= 1);
+	pthread_rwlock_rdlock(&store->tail.lock);
+	if (first < tail_first_position(&store->tail))
+		rc = -ENOENT;
+	for (uint64_t position = first; rc == 0 && position <= last; position++) {
+		const struct tail_record *record = tail_find(&store->tail, position);
+
+		if (record == NULL)
+			break;
+		visit(arg, record_span(record));
+	}
+	pthread_rwlock_unlock(&store->tail.lock);
+	return rc;
+}
