@@ -1,0 +1,137 @@
+#include "raft/io.h"
+
+#include "base/assert.h"
+
+#include <errno.h>
+
+/* ---- the transport that raft_uv gets: never used, since send and receive are ours ---- */
+
+static int nowhere_init(struct raft_uv_transport *transport, raft_id id, const char *address)
+{
+	(void)transport, (void)id, (void)address;
+	return 0;
+}
+
+static int nowhere_listen(struct raft_uv_transport *transport, raft_uv_accept_cb accepted)
+{
+	(void)transport, (void)accepted;
+	return 0;
+}
+
+static int nowhere_connect(struct raft_uv_transport *transport, struct raft_uv_connect *request,
+			   raft_id id, const char *address, raft_uv_connect_cb connected)
+{
+	(void)transport, (void)request, (void)id, (void)address, (void)connected;
+	return RAFT_NOCONNECTION;
+}
+
+static void nowhere_close(struct raft_uv_transport *transport, raft_uv_transport_close_cb closed)
+{
+	closed(transport);
+}
+
+/* ---- what is replaced ---- */
+
+static int io_start(struct raft_io *raft_io, unsigned tick_ms, raft_io_tick_cb tick,
+		    raft_io_recv_cb receive)
+{
+	struct io *io = (struct io *)raft_io;
+	int status = io->disk_start(raft_io, tick_ms, tick, receive);
+
+	if (status == 0)
+		io->receive = receive;
+	return status;
+}
+
+static int io_send(struct raft_io *raft_io, struct raft_io_send *request,
+		   const struct raft_message *message, raft_io_send_cb done)
+{
+	struct io *io = (struct io *)raft_io;
+	struct raft_message trimmed = *message;
+	const char *endpoint;
+
+	if (io->muted || io->closed != NULL)
+		return RAFT_NOCONNECTION;
+	if (message->type == RAFT_IO_APPEND_ENTRIES)
+		trimmed.append_entries.n_entries =
+			wire_entries_that_fit(&message->append_entries);
+	endpoint = io->endpoint_of(io->arg, message->server_id);
+	if (endpoint == NULL)
+		endpoint = message->server_address;
+	return endpoint != NULL ? transport_send(io->transport, endpoint, request, &trimmed, done)
+				: RAFT_NOCONNECTION;
+}
+
+static void maybe_closed(struct io *io)
+{
+	ASSERT(io->closed != NULL);
+	if (io->sends_done && io->disk_done)
+		io->closed(&io->raft_io);
+}
+
+static void on_sends_done(void *arg)
+{
+	struct io *io = arg;
+
+	io->sends_done = true;
+	maybe_closed(io);
+}
+
+static void on_disk_closed(struct raft_io *raft_io)
+{
+	struct io *io = (struct io *)raft_io;
+
+	io->disk_done = true;
+	maybe_closed(io);
+}
+
+/* libraft's log goes when this is done: until then the sends may still read from it. */
+static void io_close(struct raft_io *raft_io, raft_io_close_cb closed)
+{
+	struct io *io = (struct io *)raft_io;
+
+	ASSERT(io->closed == NULL);
+	io->closed = closed;
+	io->receive = NULL;
+	transport_disconnect(io->transport, on_sends_done, io);
+	io->disk_close(raft_io, on_disk_closed);
+}
+
+int io_open(struct io *io, struct uv_loop_s *loop, const char *directory, size_t segment_bytes,
+	    struct transport *transport, struct error *error)
+{
+	memset(io, 0, sizeof *io);
+	io->nowhere.init = nowhere_init;
+	io->nowhere.listen = nowhere_listen;
+	io->nowhere.connect = nowhere_connect;
+	io->nowhere.close = nowhere_close;
+	io->transport = transport;
+	int status = raft_uv_init(&io->raft_io, loop, directory, &io->nowhere);
+
+	if (status != 0)
+		return error_set(error, -EINVAL, "open the log in %s: %s", directory,
+				 raft_strerror(status));
+	/* raft_uv has async_work but does not say so; snapshots that wait off the loop need it. */
+	io->raft_io.version = 2;
+	raft_uv_set_auto_recovery(&io->raft_io, false);
+	raft_uv_set_segment_size(&io->raft_io, segment_bytes);
+	io->disk_start = io->raft_io.start;
+	io->disk_close = io->raft_io.close;
+	io->raft_io.start = io_start;
+	io->raft_io.send = io_send;
+	io->raft_io.close = io_close;
+	return 0;
+}
+
+void io_free(struct io *io)
+{
+	raft_uv_close(&io->raft_io);
+}
+
+void io_receive(struct io *io, struct raft_message *message)
+{
+	if (io->receive == NULL || io->muted)
+		wire_release(message);
+	else
+		io->receive(&io->raft_io, message);
+}

@@ -1,0 +1,74 @@
+/*
+ * The peer network: TCP between the nodes of a cluster, in place of raft_uv's own (which trusts every
+ * byte). Messages to a peer go over the connection that this node made, its messages come over the one
+ * that it made. Handshakes (raft/handshake.h) come first, both ways; every frame is checked (raft/wire.h)
+ * before libraft sees it.
+ *
+ *   an outgoing link:
+ *
+ *   WAITING ──► RESOLVING ──► CONNECTING ──► GREETING ──► UP
+ *      ▲            │              │             │         │
+ *      └────────────┴──────────────┴─────────────┴─────────┘  any failure; the wait doubles from 50 ms
+ *                                                             to 1 s and starts over once UP
+ *
+ * A link that nobody sent over for 10 s is given up. A message for a link that is not UP is refused, as
+ * libraft expects: it sends again. Entries are written from where they lie in libraft's log, which keeps
+ * them until the send's callback. When a connection ends, the callbacks of what it had not sent get
+ * RAFT_CANCELED.
+ *
+ * Loop thread only. Callbacks run from the loop, never inside a function called here, but for `idle` of
+ * transport_disconnect.
+ */
+#ifndef RAFT_TRANSPORT_H
+#define RAFT_TRANSPORT_H
+
+#include "raft/handshake.h"
+
+#define TRANSPORT_CONNECT_MS   2000
+#define TRANSPORT_BACKOFF_MS   50
+#define TRANSPORT_BACKOFF_MAX_MS 1000
+#define TRANSPORT_IDLE_MS      10000
+#define TRANSPORT_UNGREETED    32u /* connections that have not introduced themselves */
+#define TRANSPORT_INCOMING     64u /* connections in all */
+
+struct uv_loop_s;
+struct transport;
+
+struct transport_options {
+	struct uv_loop_s *loop;
+	struct address listen;
+	void *arg;
+	/* Fill in the HELLO for this peer. */
+	void (*hello)(void *arg, uint64_t peer, struct handshake *hello);
+	/* Judge a peer's HELLO and fill in the WELCOME: its verdict decides, the reason is for people. */
+	void (*judge)(void *arg, const struct handshake *hello, struct handshake *welcome);
+	/* A peer's answer to our HELLO. False: do not use the connection; why, for the log. */
+	bool (*welcomed)(void *arg, uint64_t peer, const struct handshake *welcome,
+			 char problem[HANDSHAKE_REASON_BYTES]);
+	/* A checked message, the callee's from now on; server_address is valid during the call. */
+	void (*receive)(void *arg, struct raft_message *message);
+};
+
+/* Listens when it returns. -EADDRINUSE, -EADDRNOTAVAIL, -EINVAL. */
+int transport_open(struct transport **transport, const struct transport_options *options,
+		   struct error *error);
+uint16_t transport_port(const struct transport *transport); /* the one it listens on */
+
+/* Send to the peer at this endpoint: 0, or RAFT_NOCONNECTION. `done` may be NULL. */
+int transport_send(struct transport *transport, const char *endpoint,
+		   struct raft_io_send *request, const struct raft_message *message,
+		   raft_io_send_cb done);
+/* Connect once, exchange handshakes for forming, and close; `welcomed` tells. No-op while under way. */
+void transport_ask(struct transport *transport, uint64_t peer, const char *endpoint);
+/* Close every connection but the listening one. `idle` once every send has had its callback: perhaps at
+ * once. */
+void transport_disconnect(struct transport *transport, void (*idle)(void *arg), void *arg);
+
+/* Since its last raft message; -1: never. */
+int64_t transport_last_contact_ms(const struct transport *transport, uint64_t peer);
+bool transport_is_up(const struct transport *transport, uint64_t peer);
+
+void transport_close(struct transport *transport, void (*closed)(void *arg), void *arg);
+void transport_free(struct transport *transport); /* once closed */
+
+#endif
