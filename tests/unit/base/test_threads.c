@@ -165,6 +165,23 @@ static void one_worker_runs_in_order_and_finishes_what_is_queued(void **state)
 	sem_destroy(&gate);
 }
 
+static void workers_that_ran_dry_take_work_again(void **state)
+{
+	atomic_int runs = 0;
+	struct workers *workers = workers_new(2, "read");
+
+	(void)state;
+	for (int i = 1; i <= 100; i++) {
+		struct job job = {.work = {.run = run_job}, .runs = &runs};
+
+		workers_submit(workers, &job.work);
+		while (atomic_load(&runs) < i)
+			sched_yield();
+		assert_int_equal(workers_queued(workers), 0);
+	}
+	workers_free(workers);
+}
+
 static void a_slow_job_does_not_stop_the_other_workers(void **state)
 {
 	atomic_int runs = 0;
@@ -218,6 +235,7 @@ int main(void)
 		cmocka_unit_test(nobody_need_be_woken),
 		cmocka_unit_test(no_mail_and_no_wake_is_lost_among_threads),
 		cmocka_unit_test(one_worker_runs_in_order_and_finishes_what_is_queued),
+		cmocka_unit_test(workers_that_ran_dry_take_work_again),
 		cmocka_unit_test(a_slow_job_does_not_stop_the_other_workers),
 		cmocka_unit_test(signals_stay_with_the_thread_that_made_the_workers),
 	};
