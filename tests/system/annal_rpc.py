@@ -69,16 +69,10 @@ def event(type="happened", data=b"", id=None, **more):
 
 
 class Connection:
-    def __init__(self, address, connect_timeout=5, receive_buffer=None):
+    def __init__(self, address, connect_timeout=5):
         host, port = address.rsplit(":", 1)
         self.address = address
-        if receive_buffer is None:
-            self.socket = socket.create_connection((host, int(port)), timeout=connect_timeout)
-        else:  # must be set before connecting to bound the window
-            self.socket = socket.socket()
-            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-            self.socket.settimeout(connect_timeout)
-            self.socket.connect((host, int(port)))
+        self.socket = socket.create_connection((host, int(port)), timeout=connect_timeout)
         self.socket.settimeout(None)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.notifications = queue.Queue()
@@ -120,6 +114,12 @@ class Connection:
         self.send_raw(packed([REQUEST, msgid, method, array]))
         return pending
 
+    def expect(self, msgid):
+        """Pending for a request that is sent by hand."""
+        with self._lock:
+            self._pending[msgid] = pending = Pending()
+        return pending
+
     def call(self, method, params=None, timeout=10, raw_params=None):
         return self.begin(method, params, raw_params).wait(timeout)
 
@@ -154,7 +154,9 @@ class Connection:
         if message[0] == RESPONSE:
             _, msgid, error, result = message
             with self._lock:
-                pending = self._pending.pop(msgid)
+                pending = self._pending.pop(msgid, None)
+            if pending is None:  # to bytes that were sent by hand
+                return
             pending.error, pending.result = error, result
             pending.done.set()
         elif message[0] == NOTIFICATION:
