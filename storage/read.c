@@ -364,9 +364,10 @@ int store_read_stream(struct store *store, struct span stream, const struct read
 		rc = turn_stream(&reading, error);
 	pthread_rwlock_unlock(&store->tail.lock);
 	page->next = reading.version;
-	page->end = range->backward
-			    ? reading.version == 0 || reading.version < reading.facts.first_version
-			    : reading.version > reading.facts.version;
+	page->end = reading.facts.version == 0 ||
+		    (range->backward
+			     ? reading.version == 0 || reading.version < reading.facts.first_version
+			     : reading.version > reading.facts.version);
 	tell_status(&reading.facts, page->head, status);
 	return rc;
 }
