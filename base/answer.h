@@ -13,7 +13,8 @@
 	X(WRONG_EXPECTED_VERSION, "an expectation about a stream failed; nothing was written")     \
 	X(CONDITION_FAILED, "an event matches the append condition; nothing was written")          \
 	X(EVENT_ID_CONFLICT, "some event ids are stored already, elsewhere or in another order")   \
-	X(CHECKPOINT_CONFLICT, "the stored checkpoint is not the one expected, or fences this one") \
+	X(CHECKPOINT_CONFLICT,                                                                     \
+	  "the stored checkpoint is not the one expected, or fences this one")                     \
 	X(STREAM_NOT_FOUND, "the stream never existed")                                            \
 	X(STREAM_DELETED, "the stream was deleted")                                                \
 	X(STREAM_TOMBSTONED, "the stream was deleted for good")                                    \

@@ -1,6 +1,7 @@
 /*
- * Broken invariants. ASSERT is on in every build: it prints the node id, the expression, the last log
- * lines and a backtrace to stderr, and aborts. It is never used for bad input or a failing disk.
+ * Broken invariants. ASSERT is on in every build: it prints the node id, the expression, the last
+ * log lines and a backtrace to stderr, and aborts. It is never used for bad input or a failing
+ * disk.
  */
 #ifndef BASE_ASSERT_H
 #define BASE_ASSERT_H

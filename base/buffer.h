@@ -1,4 +1,5 @@
-/* A growable run of bytes that it owns. Not thread-safe. Growth doubles; memory never runs out (memory.h). */
+/* A growable run of bytes that it owns. Not thread-safe. Growth doubles; memory never runs out
+ * (memory.h). */
 #ifndef BASE_BUFFER_H
 #define BASE_BUFFER_H
 
@@ -6,7 +7,7 @@
 
 struct buffer {
 	uint8_t *data;
-	size_t size;     /* bytes in use */
+	size_t size;	 /* bytes in use */
 	size_t capacity; /* bytes allocated */
 };
 

@@ -1,4 +1,5 @@
-/* Fixed-width integers at unaligned places: little-endian for our formats, big-endian for msgpack. */
+/* Fixed-width integers at unaligned places: little-endian for our formats, big-endian for msgpack.
+ */
 #ifndef BASE_BYTES_H
 #define BASE_BYTES_H
 

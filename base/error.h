@@ -1,8 +1,9 @@
 /*
- * Operating errors: disk full, peer gone, file unreadable. A function that can meet one returns 0 or
- * a negative errno-like code and has written a sentence for people into `struct error`, which each
- * caller on the way up may prefix. Answers of the protocol (wrong expected version, not leader) are
- * not errors in this sense: see answer.h. Broken invariants are not either: see assert.h.
+ * Operating errors: disk full, peer gone, file unreadable. A function that can meet one returns 0
+ * or a negative errno-like code and has written a sentence for people into `struct error`, which
+ * each caller on the way up may prefix. Answers of the protocol (wrong expected version, not
+ * leader) are not errors in this sense: see answer.h. Broken invariants are not either: see
+ * assert.h.
  */
 #ifndef BASE_ERROR_H
 #define BASE_ERROR_H

@@ -1,7 +1,8 @@
 /*
- * A queue from any thread to one consumer, intrusive and unbounded (bound what you put in). `wake` is
- * called by the putting thread when the mailbox goes from empty to not empty (e.g. uv_async_send); it
- * runs inside mailbox_put, under the lock: it must not touch the mailbox. NULL: nobody is woken.
+ * A queue from any thread to one consumer, intrusive and unbounded (bound what you put in). `wake`
+ * is called by the putting thread when the mailbox goes from empty to not empty (e.g.
+ * uv_async_send); it runs inside mailbox_put, under the lock: it must not touch the mailbox. NULL:
+ * nobody is woken.
  */
 #ifndef BASE_MAILBOX_H
 #define BASE_MAILBOX_H

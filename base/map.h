@@ -1,7 +1,7 @@
 /*
  * A hash map from byte strings to 64-bit values (open addressing, XXH3, the keys copied into one
- * arena). Keys are never removed one by one: clear the whole. Lookups by several threads at once are
- * fine while nobody writes. Iteration order is that of insertion.
+ * arena). Keys are never removed one by one: clear the whole. Lookups by several threads at once
+ * are fine while nobody writes. Iteration order is that of insertion.
  */
 #ifndef BASE_MAP_H
 #define BASE_MAP_H
@@ -19,14 +19,14 @@ struct map {
 	struct map_entry *entries; /* in order of insertion */
 	uint32_t count;
 	uint32_t entries_capacity;
-	uint32_t *slots; /* entry number + 1, 0 when free */
+	uint32_t *slots;      /* entry number + 1, 0 when free */
 	uint32_t slots_count; /* a power of two, or 0 */
 	struct buffer arena;
 };
 
 void map_init(struct map *map); /* allocates nothing */
 void map_close(struct map *map);
-void map_clear(struct map *map); /* keeps its memory */
+void map_clear(struct map *map);	 /* keeps its memory */
 size_t map_bytes(const struct map *map); /* of memory held */
 /* The value's place, valid until the next map_put; NULL when the key is not there. */
 uint64_t *map_get(const struct map *map, struct span key);

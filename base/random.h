@@ -1,4 +1,5 @@
-/* Unpredictable bytes (getrandom). Replaced as a whole at link time by the simulator. Any thread. */
+/* Unpredictable bytes (getrandom). Replaced as a whole at link time by the simulator. Any thread.
+ */
 #ifndef BASE_RANDOM_H
 #define BASE_RANDOM_H
 

@@ -1,9 +1,9 @@
 /*
- * Settings from one table: each line names a field of a struct once and gives its kind, bounds, unit,
- * default and prose; the configuration file (INI, by inih), the environment (PREFIX_NAME), the
- * command line (--name), --help and the documentation page all come from it. Later sources win:
- * default < file < environment < flag. Any thread may read the table; after a failure the struct has
- * some fields set and others not.
+ * Settings from one table: each line names a field of a struct once and gives its kind, bounds,
+ * unit, default and prose; the configuration file (INI, by inih), the environment (PREFIX_NAME),
+ * the command line (--name), --help and the documentation page all come from it. Later sources win:
+ * default < file < environment < flag. Any thread may read the table; after a failure the struct
+ * has some fields set and others not.
  */
 #ifndef BASE_SETTINGS_H
 #define BASE_SETTINGS_H
@@ -23,17 +23,17 @@ enum setting_kind {
 };
 
 struct setting {
-	const char *section;       /* of the INI file */
-	const char *name;          /* "client-listen": the INI key, the flag --client-listen and,
-				      upper-cased with _, the end of the environment variable */
+	const char *section; /* of the INI file */
+	const char *name;    /* "client-listen": the INI key, the flag --client-listen and,
+				upper-cased with _, the end of the environment variable */
 	enum setting_kind kind;
-	size_t offset;             /* of the field in the struct */
+	size_t offset;		   /* of the field in the struct */
 	const char *default_value; /* as text; NULL: no default, must be given when `required` */
-	uint64_t min, max;         /* SETTING_U64 and SETTING_BYTES; max 0: no upper bound; when
+	uint64_t min, max;	   /* SETTING_U64 and SETTING_BYTES; max 0: no upper bound; when
 				      `required`, min ≥ 1, so that 0 says that it is missing */
 	const char *placeholder;   /* in --help: "HOST:PORT" */
 	bool required;
-	const char *help;          /* a sentence or two, with the unit */
+	const char *help; /* a sentence or two, with the unit */
 };
 
 struct settings_table {
@@ -49,9 +49,10 @@ void settings_set_defaults(const struct settings_table *table, void *into);
 int settings_set(const struct settings_table *table, void *into, const char *name,
 		 const char *value, struct error *error);
 /*
- * `[section]`, `name = value`, `;` or `#` in front of a comment. A line that begins with a blank goes
- * on with the value before it (lines are short: SETTINGS_LINE_BYTES). A name given twice is refused.
- * -errno when it cannot be read, -EINVAL, -ENOENT; the message names the file and the line.
+ * `[section]`, `name = value`, `;` or `#` in front of a comment. A line that begins with a blank
+ * goes on with the value before it (lines are short: SETTINGS_LINE_BYTES). A name given twice is
+ * refused. -errno when it cannot be read, -EINVAL, -ENOENT; the message names the file and the
+ * line.
  */
 int settings_read_file(const struct settings_table *table, void *into, const char *path,
 		       struct error *error);
@@ -67,7 +68,7 @@ int settings_read_arguments(const struct settings_table *table, void *into, int 
 			    int *first_operand, struct error *error);
 /* -EINVAL when a required one is missing. */
 int settings_check(const struct settings_table *table, const void *from, struct error *error);
-void settings_print_help(const struct settings_table *table, struct buffer *into);     /* a terminal */
+void settings_print_help(const struct settings_table *table, struct buffer *into); /* a terminal */
 void settings_print_markdown(const struct settings_table *table, struct buffer *into); /* docs/ */
 void settings_print_file(const struct settings_table *table, const void *from,
 			 struct buffer *into); /* the values in force, as a configuration file;

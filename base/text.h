@@ -8,7 +8,7 @@ bool text_is_utf8(struct span text); /* well-formed: no surrogates, no overlong 
 
 /* NULL when the name is allowed, else what is wrong with it, as the end of a sentence. */
 const char *text_stream_name_problem(struct span name); /* for writing: refuses a leading '$' */
-const char *text_label_problem(struct span label);      /* event types and tags: 1-255 bytes of UTF-8 */
+const char *text_label_problem(struct span label); /* event types and tags: 1-255 bytes of UTF-8 */
 
 /* The part of a stream name before the first '-'; the whole name if there is none. */
 struct span text_category(struct span stream);

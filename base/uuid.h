@@ -1,11 +1,12 @@
-/* Event ids: UUIDs of 16 bytes. New ones are version 7 (RFC 9562: milliseconds, then a counter, then random). */
+/* Event ids: UUIDs of 16 bytes. New ones are version 7 (RFC 9562: milliseconds, then a counter,
+ * then random). */
 #ifndef BASE_UUID_H
 #define BASE_UUID_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
-#define UUID_BYTES      16
+#define UUID_BYTES	16
 #define UUID_TEXT_BYTES 37 /* with the closing zero */
 
 /* Ids drawn by one thread are strictly increasing. Any thread. */

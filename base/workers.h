@@ -10,8 +10,9 @@
 struct workers;
 
 struct work {
-	void (*run)(struct work *work); /* on a worker thread; the work is the callee's from then on */
-	struct work *next;              /* private */
+	void (*run)(
+		struct work *work); /* on a worker thread; the work is the callee's from then on */
+	struct work *next;	    /* private */
 };
 
 struct workers *workers_new(uint32_t threads, const char *thread_name);

@@ -59,76 +59,76 @@ static void integers_of_every_form_are_read(void **state)
 	}
 }
 
+static const struct {
+	const char *bytes;
+	size_t size;
+	bool is_str, is_bin;
+	size_t header;
+} blobs[] = {
+	{BYTES("\xa0"), true, false, 1},
+	{BYTES("\xa2"
+	       "ab"),
+	 true, false, 1},
+	{BYTES("\xd9\x02"
+	       "ab"),
+	 true, false, 2},
+	{BYTES("\xda\x00\x02"
+	       "ab"),
+	 true, false, 3},
+	{BYTES("\xdb\x00\x00\x00\x02"
+	       "ab"),
+	 true, false, 5},
+	{BYTES("\xc4\x02"
+	       "ab"),
+	 false, true, 2},
+	{BYTES("\xc5\x00\x02"
+	       "ab"),
+	 false, true, 3},
+	{BYTES("\xc6\x00\x00\x00\x02"
+	       "ab"),
+	 false, true, 5},
+	{BYTES("\xc4\x00"), false, true, 2},
+	/* cut short, and of other types */
+	{BYTES(""), false, false, 0},
+	{BYTES("\xa2"
+	       "a"),
+	 false, false, 0},
+	{BYTES("\xd9"), false, false, 0},
+	{BYTES("\xd9\x02"
+	       "a"),
+	 false, false, 0},
+	{BYTES("\xda\x00"), false, false, 0},
+	{BYTES("\xda\x00\x02"
+	       "a"),
+	 false, false, 0},
+	{BYTES("\xdb\x00\x00\x00"), false, false, 0},
+	{BYTES("\xdb\xff\xff\xff\xff"
+	       "a"),
+	 false, false, 0},
+	{BYTES("\xc4"), false, false, 0},
+	{BYTES("\xc4\x02"
+	       "a"),
+	 false, false, 0},
+	{BYTES("\xc5\x00"), false, false, 0},
+	{BYTES("\xc6\x00\x00\x00"), false, false, 0},
+	{BYTES("\xc6\xff\xff\xff\xff"
+	       "a"),
+	 false, false, 0},
+	{BYTES("\x01"), false, false, 0},
+	{BYTES("\xc7\x01\x01"
+	       "a"),
+	 false, false, 0},
+};
+
 static void strings_and_blobs_are_borrowed_in_place(void **state)
 {
-	static const struct {
-		const char *bytes;
-		size_t size;
-		bool is_str, is_bin;
-		size_t header;
-	} cases[] = {
-		{BYTES("\xa0"), true, false, 1},
-		{BYTES("\xa2"
-		       "ab"),
-		 true, false, 1},
-		{BYTES("\xd9\x02"
-		       "ab"),
-		 true, false, 2},
-		{BYTES("\xda\x00\x02"
-		       "ab"),
-		 true, false, 3},
-		{BYTES("\xdb\x00\x00\x00\x02"
-		       "ab"),
-		 true, false, 5},
-		{BYTES("\xc4\x02"
-		       "ab"),
-		 false, true, 2},
-		{BYTES("\xc5\x00\x02"
-		       "ab"),
-		 false, true, 3},
-		{BYTES("\xc6\x00\x00\x00\x02"
-		       "ab"),
-		 false, true, 5},
-		{BYTES("\xc4\x00"), false, true, 2},
-		/* cut short, and of other types */
-		{BYTES(""), false, false, 0},
-		{BYTES("\xa2"
-		       "a"),
-		 false, false, 0},
-		{BYTES("\xd9"), false, false, 0},
-		{BYTES("\xd9\x02"
-		       "a"),
-		 false, false, 0},
-		{BYTES("\xda\x00"), false, false, 0},
-		{BYTES("\xda\x00\x02"
-		       "a"),
-		 false, false, 0},
-		{BYTES("\xdb\x00\x00\x00"), false, false, 0},
-		{BYTES("\xdb\xff\xff\xff\xff"
-		       "a"),
-		 false, false, 0},
-		{BYTES("\xc4"), false, false, 0},
-		{BYTES("\xc4\x02"
-		       "a"),
-		 false, false, 0},
-		{BYTES("\xc5\x00"), false, false, 0},
-		{BYTES("\xc6\x00\x00\x00"), false, false, 0},
-		{BYTES("\xc6\xff\xff\xff\xff"
-		       "a"),
-		 false, false, 0},
-		{BYTES("\x01"), false, false, 0},
-		{BYTES("\xc7\x01\x01"
-		       "a"),
-		 false, false, 0},
-	};
-
 	(void)state;
-	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+	for (size_t i = 0; i < COUNT_OF(blobs); i++) {
 		bool (*const reads[])(struct msgpack_reader *, struct span *) = {
 			msgpack_read_str, msgpack_read_bin, msgpack_read_bytes};
-		bool wanted[] = {cases[i].is_str, cases[i].is_bin,
-				 cases[i].is_str || cases[i].is_bin};
-		struct span exact = unit_exact(cases[i].bytes, cases[i].size);
+		bool wanted[] = {blobs[i].is_str, blobs[i].is_bin,
+				 blobs[i].is_str || blobs[i].is_bin};
+		struct span exact = unit_exact(blobs[i].bytes, blobs[i].size);
 
 		for (size_t j = 0; j < COUNT_OF(reads); j++) {
 			struct msgpack_reader reader = msgpack_reader_of(exact);
@@ -138,8 +138,8 @@ static void strings_and_blobs_are_borrowed_in_place(void **state)
 				fail_msg("case %zu, reader %zu", i, j);
 			assert_ptr_equal(reader.at, wanted[j] ? reader.end : exact.data);
 			if (wanted[j]) {
-				assert_ptr_equal(value.data, exact.data + cases[i].header);
-				assert_int_equal(value.size, exact.size - cases[i].header);
+				assert_ptr_equal(value.data, exact.data + blobs[i].header);
+				assert_int_equal(value.size, exact.size - blobs[i].header);
 			}
 		}
 		unit_free_exact(exact);

@@ -26,93 +26,93 @@ static enum msgpack_scan scan_once(const char *bytes, size_t size, size_t max, u
 	return outcome;
 }
 
+static const struct scan_case kinds[] = {
+	{BYTES(""), MSGPACK_SCAN_MORE, 0},
+	{BYTES("\x00"), MSGPACK_SCAN_VALUE, 1},
+	{BYTES("\x7f\x00"), MSGPACK_SCAN_VALUE, 1},
+	{BYTES("\xe0"), MSGPACK_SCAN_VALUE, 1},
+	{BYTES("\xc0"), MSGPACK_SCAN_VALUE, 1},
+	{BYTES("\xc1"), MSGPACK_SCAN_INVALID, 0},
+	{BYTES("\xc3"), MSGPACK_SCAN_VALUE, 1},
+	{BYTES("\xcc"), MSGPACK_SCAN_MORE, 1},
+	{BYTES("\xcc\xff"), MSGPACK_SCAN_VALUE, 2},
+	{BYTES("\xcd\xff\xff"), MSGPACK_SCAN_VALUE, 3},
+	{BYTES("\xce....."), MSGPACK_SCAN_VALUE, 5},
+	{BYTES("\xcf........."), MSGPACK_SCAN_VALUE, 9},
+	{BYTES("\xd0.."), MSGPACK_SCAN_VALUE, 2},
+	{BYTES("\xd1..."), MSGPACK_SCAN_VALUE, 3},
+	{BYTES("\xd2....."), MSGPACK_SCAN_VALUE, 5},
+	{BYTES("\xd3......."), MSGPACK_SCAN_MORE, 8},
+	{BYTES("\xca...."), MSGPACK_SCAN_VALUE, 5},
+	{BYTES("\xcb........"), MSGPACK_SCAN_VALUE, 9},
+	{BYTES("\xa0"), MSGPACK_SCAN_VALUE, 1},
+	{BYTES("\xa3"
+	       "ab"),
+	 MSGPACK_SCAN_MORE, 3},
+	{BYTES("\xa3"
+	       "abcd"),
+	 MSGPACK_SCAN_VALUE, 4},
+	{BYTES("\xd9"), MSGPACK_SCAN_MORE, 0},
+	{BYTES("\xd9\x02"
+	       "abc"),
+	 MSGPACK_SCAN_VALUE, 4},
+	{BYTES("\xda\x00"), MSGPACK_SCAN_MORE, 0},
+	{BYTES("\xda\x00\x01"
+	       "ab"),
+	 MSGPACK_SCAN_VALUE, 4},
+	{BYTES("\xdb\x00\x00\x00\x01"
+	       "ab"),
+	 MSGPACK_SCAN_VALUE, 6},
+	{BYTES("\xc4\x01"
+	       "ab"),
+	 MSGPACK_SCAN_VALUE, 3},
+	{BYTES("\xc5\x00\x01"
+	       "ab"),
+	 MSGPACK_SCAN_VALUE, 4},
+	{BYTES("\xc6\x00\x00\x00\x01"
+	       "ab"),
+	 MSGPACK_SCAN_VALUE, 6},
+	{BYTES("\xd4\x01."), MSGPACK_SCAN_VALUE, 3},
+	{BYTES("\xd5\x01.."), MSGPACK_SCAN_VALUE, 4},
+	{BYTES("\xd6\x01...."), MSGPACK_SCAN_VALUE, 6},
+	{BYTES("\xd7\x01........"), MSGPACK_SCAN_VALUE, 10},
+	{BYTES("\xd8\x01................"), MSGPACK_SCAN_VALUE, 18},
+	{BYTES("\xc7\x01\x05"
+	       "a"),
+	 MSGPACK_SCAN_VALUE, 4},
+	{BYTES("\xc8\x00\x01\x05"
+	       "a"),
+	 MSGPACK_SCAN_VALUE, 5},
+	{BYTES("\xc9\x00\x00\x00\x01\x05"
+	       "a"),
+	 MSGPACK_SCAN_VALUE, 7},
+	{BYTES("\xc7\x01\x05"), MSGPACK_SCAN_MORE, 3},
+	{BYTES("\x90\x01"), MSGPACK_SCAN_VALUE, 1},
+	{BYTES("\x92\x01"), MSGPACK_SCAN_MORE, 2},
+	{BYTES("\x92\x01\x02\x03"), MSGPACK_SCAN_VALUE, 3},
+	{BYTES("\x92\x92\x01\xa1"
+	       "a\x90\x05"),
+	 MSGPACK_SCAN_VALUE, 6},
+	{BYTES("\x82\x01\x02\x03"), MSGPACK_SCAN_MORE, 4},
+	{BYTES("\x82\x01\x02\x03\x80\x04"), MSGPACK_SCAN_VALUE, 5},
+	{BYTES("\xdc\x00\x01\x07"), MSGPACK_SCAN_VALUE, 4},
+	{BYTES("\xdd\x00\x00\x00\x01\x07"), MSGPACK_SCAN_VALUE, 6},
+	{BYTES("\xde\x00\x01\x07\x08"), MSGPACK_SCAN_VALUE, 5},
+	{BYTES("\xdf\x00\x00\x00\x01\x07\x08"), MSGPACK_SCAN_VALUE, 7},
+	{BYTES("\x92\x01\xc1"), MSGPACK_SCAN_INVALID, 2},
+};
+
 static void each_kind_of_value_ends_where_it_ends(void **state)
 {
-	static const struct scan_case cases[] = {
-		{BYTES(""), MSGPACK_SCAN_MORE, 0},
-		{BYTES("\x00"), MSGPACK_SCAN_VALUE, 1},
-		{BYTES("\x7f\x00"), MSGPACK_SCAN_VALUE, 1},
-		{BYTES("\xe0"), MSGPACK_SCAN_VALUE, 1},
-		{BYTES("\xc0"), MSGPACK_SCAN_VALUE, 1},
-		{BYTES("\xc1"), MSGPACK_SCAN_INVALID, 0},
-		{BYTES("\xc3"), MSGPACK_SCAN_VALUE, 1},
-		{BYTES("\xcc"), MSGPACK_SCAN_MORE, 1},
-		{BYTES("\xcc\xff"), MSGPACK_SCAN_VALUE, 2},
-		{BYTES("\xcd\xff\xff"), MSGPACK_SCAN_VALUE, 3},
-		{BYTES("\xce....."), MSGPACK_SCAN_VALUE, 5},
-		{BYTES("\xcf........."), MSGPACK_SCAN_VALUE, 9},
-		{BYTES("\xd0.."), MSGPACK_SCAN_VALUE, 2},
-		{BYTES("\xd1..."), MSGPACK_SCAN_VALUE, 3},
-		{BYTES("\xd2....."), MSGPACK_SCAN_VALUE, 5},
-		{BYTES("\xd3......."), MSGPACK_SCAN_MORE, 8},
-		{BYTES("\xca...."), MSGPACK_SCAN_VALUE, 5},
-		{BYTES("\xcb........"), MSGPACK_SCAN_VALUE, 9},
-		{BYTES("\xa0"), MSGPACK_SCAN_VALUE, 1},
-		{BYTES("\xa3"
-		       "ab"),
-		 MSGPACK_SCAN_MORE, 3},
-		{BYTES("\xa3"
-		       "abcd"),
-		 MSGPACK_SCAN_VALUE, 4},
-		{BYTES("\xd9"), MSGPACK_SCAN_MORE, 0},
-		{BYTES("\xd9\x02"
-		       "abc"),
-		 MSGPACK_SCAN_VALUE, 4},
-		{BYTES("\xda\x00"), MSGPACK_SCAN_MORE, 0},
-		{BYTES("\xda\x00\x01"
-		       "ab"),
-		 MSGPACK_SCAN_VALUE, 4},
-		{BYTES("\xdb\x00\x00\x00\x01"
-		       "ab"),
-		 MSGPACK_SCAN_VALUE, 6},
-		{BYTES("\xc4\x01"
-		       "ab"),
-		 MSGPACK_SCAN_VALUE, 3},
-		{BYTES("\xc5\x00\x01"
-		       "ab"),
-		 MSGPACK_SCAN_VALUE, 4},
-		{BYTES("\xc6\x00\x00\x00\x01"
-		       "ab"),
-		 MSGPACK_SCAN_VALUE, 6},
-		{BYTES("\xd4\x01."), MSGPACK_SCAN_VALUE, 3},
-		{BYTES("\xd5\x01.."), MSGPACK_SCAN_VALUE, 4},
-		{BYTES("\xd6\x01...."), MSGPACK_SCAN_VALUE, 6},
-		{BYTES("\xd7\x01........"), MSGPACK_SCAN_VALUE, 10},
-		{BYTES("\xd8\x01................"), MSGPACK_SCAN_VALUE, 18},
-		{BYTES("\xc7\x01\x05"
-		       "a"),
-		 MSGPACK_SCAN_VALUE, 4},
-		{BYTES("\xc8\x00\x01\x05"
-		       "a"),
-		 MSGPACK_SCAN_VALUE, 5},
-		{BYTES("\xc9\x00\x00\x00\x01\x05"
-		       "a"),
-		 MSGPACK_SCAN_VALUE, 7},
-		{BYTES("\xc7\x01\x05"), MSGPACK_SCAN_MORE, 3},
-		{BYTES("\x90\x01"), MSGPACK_SCAN_VALUE, 1},
-		{BYTES("\x92\x01"), MSGPACK_SCAN_MORE, 2},
-		{BYTES("\x92\x01\x02\x03"), MSGPACK_SCAN_VALUE, 3},
-		{BYTES("\x92\x92\x01\xa1"
-		       "a\x90\x05"),
-		 MSGPACK_SCAN_VALUE, 6},
-		{BYTES("\x82\x01\x02\x03"), MSGPACK_SCAN_MORE, 4},
-		{BYTES("\x82\x01\x02\x03\x80\x04"), MSGPACK_SCAN_VALUE, 5},
-		{BYTES("\xdc\x00\x01\x07"), MSGPACK_SCAN_VALUE, 4},
-		{BYTES("\xdd\x00\x00\x00\x01\x07"), MSGPACK_SCAN_VALUE, 6},
-		{BYTES("\xde\x00\x01\x07\x08"), MSGPACK_SCAN_VALUE, 5},
-		{BYTES("\xdf\x00\x00\x00\x01\x07\x08"), MSGPACK_SCAN_VALUE, 7},
-		{BYTES("\x92\x01\xc1"), MSGPACK_SCAN_INVALID, 2},
-	};
-
 	(void)state;
-	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+	for (size_t i = 0; i < COUNT_OF(kinds); i++) {
 		size_t offset;
 		enum msgpack_scan outcome =
-			scan_once(cases[i].bytes, cases[i].size, 64, 4, &offset);
+			scan_once(kinds[i].bytes, kinds[i].size, 64, 4, &offset);
 
-		if (outcome != cases[i].outcome || offset != cases[i].offset)
+		if (outcome != kinds[i].outcome || offset != kinds[i].offset)
 			fail_msg("case %zu: outcome %d at %zu, wanted %d at %zu", i, (int)outcome,
-				 offset, (int)cases[i].outcome, cases[i].offset);
+				 offset, (int)kinds[i].outcome, kinds[i].offset);
 	}
 }
 
