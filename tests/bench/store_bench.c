@@ -1,0 +1,352 @@
+/*
+ * How quick the store is by itself: appends through store_apply with the flush thread beside it,
+ * then reads. Prints a table, and one line of JSON for each run to --json FILE.
+ *
+ *   store_bench [--events N] [--bytes N] [--streams N] [--uniform] [--tail MIB] [--dir DIR] [--json
+ * FILE]
+ *
+ * Events come in commands of up to 64 KiB, as from the log, each event an append of its own, round
+ * robin over the streams (--uniform: at random). The clock stops when all is durable in the tables.
+ */
+#include "base/bytes.h"
+#include "base/clock.h"
+#include "base/memory.h"
+#include "storage/flusher.h"
+#include "storage/kv.h"
+#include "storage/store.h"
+#include "storage/verify.h"
+
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+struct bench {
+	uint64_t events, bytes, streams, tail_bytes;
+	bool uniform, version_4;
+	const char *directory;
+	FILE *json;
+	struct store *store;
+	struct flusher *flusher;
+	uint64_t seed, time_ms;
+	uint64_t stalls_ms;
+	int64_t apply_ns;
+};
+
+struct figures {
+	double append, durable, read_all, read_streams, stored_bytes;
+};
+
+static uint64_t next_random(struct bench *bench)
+{
+	uint64_t mixed = (bench->seed += UINT64_C(0x9e3779b97f4a7c15));
+
+	mixed = (mixed ^ (mixed >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+	mixed = (mixed ^ (mixed >> 27)) * UINT64_C(0x94d049bb133111eb);
+	return mixed ^ (mixed >> 31);
+}
+
+static void die(const char *what, const struct error *error)
+{
+	fprintf(stderr, "store_bench: %s: %s\n", what, error->message);
+	exit(1);
+}
+
+static void flush_failed(void *arg, const struct error *error)
+{
+	(void)arg;
+	die("flush", error);
+}
+
+/* ---- appends ---- */
+
+static void make_id(struct bench *bench, uint64_t number, uint8_t id[UUID_BYTES])
+{
+	bytes_set_be64(id, next_random(bench));
+	bytes_set_be64(id + 8, next_random(bench));
+	if (!bench->version_4) /* a millisecond for every 500 events, then a counter */
+		bytes_set_be64(id, (UINT64_C(1700000000000) + number / 500) << 16 | (number % 500));
+	id[6] = (uint8_t)((bench->version_4 ? 0x40 : 0x70) | (id[6] & 0x0f));
+	id[8] = (uint8_t)(0x80 | (id[8] & 0x3f));
+}
+
+static void add_append(struct bench *bench, struct buffer *items, uint64_t number)
+{
+	static const char *const types[] = {"order-placed", "order-paid", "order-packed",
+					    "order-sent"};
+	static uint8_t data[LIMIT_EVENT_BYTES];
+	uint64_t which = bench->uniform ? next_random(bench) : number;
+	uint8_t id[UUID_BYTES];
+	char stream[64];
+
+	snprintf(stream, sizeof stream, "Order%llu-%llu", (unsigned long long)(which % 10),
+		 (unsigned long long)(which % bench->streams));
+	make_id(bench, number, id);
+	struct record_fields fields = {.id = id,
+				       .stream = span_of_string(stream),
+				       .type = span_of_string(types[number % 4]),
+				       .data = span_of(data, bench->bytes)};
+	struct expectation expectation = {.written = true, .stream = fields.stream};
+	size_t item = command_item_begin(items);
+
+	command_item_add_expectation(items, &expectation);
+	command_item_add_record(items, &fields);
+	command_item_end(items, item);
+}
+
+static void send(struct bench *bench, const struct buffer *items, uint32_t count, uint64_t index)
+{
+	uint8_t *body = memory_alloc(COMMAND_HEADER_BYTES + items->size);
+	struct apply_result result;
+	struct error error;
+
+	command_header_write(body, COMMAND_BATCH, count, clock_realtime_ns());
+	memcpy(body + COMMAND_HEADER_BYTES, items->data, items->size);
+	while (store_is_full(bench->store)) {
+		usleep(1000);
+		bench->stalls_ms++;
+	}
+	int64_t before = clock_monotonic_ns();
+	if (store_apply(bench->store, index, body, COMMAND_HEADER_BYTES + items->size, NULL,
+			&result, &error) != 0)
+		die("apply", &error);
+	bench->apply_ns += clock_monotonic_ns() - before;
+	flusher_notice(bench->flusher);
+}
+
+static void append_all(struct bench *bench, struct figures *figures)
+{
+	int64_t started = clock_monotonic_ns();
+	struct buffer items;
+	uint32_t count = 0;
+	uint64_t index = 0;
+
+	buffer_init(&items);
+	for (uint64_t number = 0; number < bench->events; number++) {
+		add_append(bench, &items, number);
+		count++;
+		if (items.size < LIMIT_ENTRY_BYTES - 1024 && number + 1 < bench->events)
+			continue;
+		send(bench, &items, count, ++index);
+		buffer_clear(&items);
+		count = 0;
+	}
+	buffer_close(&items);
+	if (flusher_wait(bench->flusher, index, 600000) != 0)
+		exit(1);
+	double seconds = (double)(clock_monotonic_ns() - started) / 1e9;
+	figures->durable = (double)bench->events / seconds;
+	figures->append = (double)bench->events / ((double)bench->apply_ns / 1e9);
+}
+
+/* ---- reads ---- */
+
+static double read_everything(struct bench *bench)
+{
+	struct read_range range = {.limit = 10000, .bytes_max = 4 * MIB};
+	struct page page;
+	struct error error;
+	uint64_t events = 0;
+	int64_t started = clock_monotonic_ns();
+
+	buffer_init(&page.records);
+	do {
+		buffer_clear(&page.records);
+		if (store_read_all(bench->store, &range, false, &page, &error) != 0)
+			die("read_all", &error);
+		events += page.count;
+		range.from = page.next;
+	} while (!page.end);
+	buffer_close(&page.records);
+	if (events != bench->events)
+		exit(1);
+	return (double)events / ((double)(clock_monotonic_ns() - started) / 1e9);
+}
+
+static double read_streams(struct bench *bench)
+{
+	struct read_range range = {.limit = 100, .bytes_max = 4 * MIB};
+	struct stream_status status;
+	struct page page;
+	struct error error;
+	uint64_t reads = bench->streams < 20000 ? bench->streams : 20000;
+	int64_t started = clock_monotonic_ns();
+
+	buffer_init(&page.records);
+	for (uint64_t i = 0; i < reads; i++) {
+		uint64_t which = next_random(bench) % bench->streams;
+		char stream[64];
+
+		snprintf(stream, sizeof stream, "Order%llu-%llu", (unsigned long long)(which % 10),
+			 (unsigned long long)which);
+		buffer_clear(&page.records);
+		if (store_read_stream(bench->store, span_of_string(stream), &range, &page, &status,
+				      &error) != 0)
+			die("read_stream", &error);
+	}
+	buffer_close(&page.records);
+	return (double)reads / ((double)(clock_monotonic_ns() - started) / 1e9);
+}
+
+/* ---- a run ---- */
+
+static void open_store(struct bench *bench, const char *path)
+{
+	struct kv_lmdb_options lmdb = {.path = path, .create = true};
+	struct store_options options = {.tail_bytes_max = bench->tail_bytes};
+	struct error error;
+
+	if (kv_lmdb_open(&options.kv, &lmdb, &error) != 0 ||
+	    store_open(&bench->store, &options, &error) != 0)
+		die("open", &error);
+	struct flusher_options flusher = {.store = bench->store,
+					  .tail_bytes = bench->tail_bytes / 2,
+					  .age_ms = LIMIT_FLUSH_AGE_MS,
+					  .failed = flush_failed};
+	bench->flusher = flusher_new(&flusher);
+}
+
+static void close_store(struct bench *bench, const char *path, struct figures *figures)
+{
+	struct kv_lmdb_options lmdb = {.path = path, .read_only = true};
+	struct verify_options options = {0};
+	struct verify_report report;
+	struct error error;
+	struct stat status;
+	struct kv *kv;
+	char file[512];
+
+	flusher_free(bench->flusher);
+	store_close(bench->store);
+	int64_t started = clock_monotonic_ns();
+	if (kv_lmdb_open(&kv, &lmdb, &error) != 0 ||
+	    verify_store(kv, &options, &report, &error) != 0)
+		die("verify", &error);
+	kv_close(kv);
+	for (uint64_t i = 0; i < report.problem_count && i < VERIFY_PROBLEMS_MAX; i++)
+		fprintf(stderr, "verify: %s\n", report.problems[i]);
+	if (report.problem_count > 0)
+		exit(1);
+	fprintf(stderr, "verified %llu records in %.1f s\n", (unsigned long long)report.records,
+		(double)(clock_monotonic_ns() - started) / 1e9);
+	snprintf(file, sizeof file, "%s/data.mdb", path);
+	figures->stored_bytes = stat(file, &status) == 0
+					? (double)status.st_blocks * 512 / (double)bench->events
+					: 0;
+	unlink(file);
+	snprintf(file, sizeof file, "%s/lock.mdb", path);
+	unlink(file);
+	rmdir(path);
+}
+
+static void run(struct bench *bench, bool version_4)
+{
+	struct figures figures = {0};
+	const char *ids = version_4 ? "v4" : "v7";
+	char path[400];
+
+	bench->version_4 = version_4;
+	bench->seed = 1;
+	bench->apply_ns = 0;
+	bench->stalls_ms = 0;
+	snprintf(path, sizeof path, "%s/store_bench-XXXXXX", bench->directory);
+	if (mkdtemp(path) == NULL) {
+		perror(path);
+		exit(1);
+	}
+	open_store(bench, path);
+	append_all(bench, &figures);
+	figures.read_all = read_everything(bench);
+	figures.read_streams = read_streams(bench);
+	struct store_status status;
+	store_get_status(bench->store, &status);
+	close_store(bench, path, &figures);
+	printf("%-4s %10.0f %10.0f %12.0f %12.0f %10.0f %8llu %9llu\n", ids, figures.append,
+	       figures.durable, figures.read_all, figures.read_streams, figures.stored_bytes,
+	       (unsigned long long)status.flushes, (unsigned long long)bench->stalls_ms);
+	fflush(stdout);
+	if (bench->json == NULL)
+		return;
+	fprintf(bench->json,
+		"{\"bench\": \"store\", \"ids\": \"%s\", \"events\": %llu, \"bytes\": %llu, "
+		"\"streams\": %llu, \"uniform\": %s, \"applied_per_s\": %.0f, \"durable_per_s\": "
+		"%.0f, "
+		"\"read_all_per_s\": %.0f, \"streams_read_per_s\": %.0f, \"disk_bytes_per_event\": "
+		"%.0f}\n",
+		ids, (unsigned long long)bench->events, (unsigned long long)bench->bytes,
+		(unsigned long long)bench->streams, bench->uniform ? "true" : "false",
+		figures.append, figures.durable, figures.read_all, figures.read_streams,
+		figures.stored_bytes);
+}
+
+static uint64_t number(const char *text)
+{
+	char *end;
+	unsigned long long value = strtoull(text, &end, 10);
+
+	if (*end != 0 || value == 0) {
+		fprintf(stderr, "store_bench: %s is no number above 0\n", text);
+		exit(2);
+	}
+	return value;
+}
+
+int main(int argc, char **argv)
+{
+	static const struct option flags[] = {
+		{"events", required_argument, NULL, 'e'},  {"bytes", required_argument, NULL, 'b'},
+		{"streams", required_argument, NULL, 's'}, {"tail", required_argument, NULL, 't'},
+		{"uniform", no_argument, NULL, 'u'},	   {"dir", required_argument, NULL, 'd'},
+		{"json", required_argument, NULL, 'j'},	   {NULL, 0, NULL, 0}};
+	struct bench bench = {.events = 1000000,
+			      .bytes = 150, /* of data: some 256 with names, id and numbers */
+			      .streams = 10000,
+			      .tail_bytes = LIMIT_TAIL_BYTES,
+			      .directory = "/tmp"};
+	int flag;
+
+	while ((flag = getopt_long(argc, argv, "", flags, NULL)) != -1) {
+		switch (flag) {
+		case 'e':
+			bench.events = number(optarg);
+			break;
+		case 'b':
+			bench.bytes = number(optarg);
+			break;
+		case 's':
+			bench.streams = number(optarg);
+			break;
+		case 't':
+			bench.tail_bytes = number(optarg) * MIB;
+			break;
+		case 'u':
+			bench.uniform = true;
+			break;
+		case 'd':
+			bench.directory = optarg;
+			break;
+		case 'j':
+			bench.json = fopen(optarg, "a");
+			if (bench.json == NULL) {
+				perror(optarg);
+				return 1;
+			}
+			break;
+		default:
+			return 2;
+		}
+	}
+	if (bench.bytes > LIMIT_EVENT_BYTES) {
+		fprintf(stderr, "store_bench: an event has %llu bytes at most\n",
+			(unsigned long long)LIMIT_EVENT_BYTES);
+		return 2;
+	}
+	printf("%-4s %10s %10s %12s %12s %10s %8s %9s\n", "ids", "applied/s", "durable/s",
+	       "read_all/s", "streams/s", "disk B/ev", "flushes", "stalls ms");
+	run(&bench, false);
+	run(&bench, true);
+	if (bench.json != NULL)
+		fclose(bench.json);
+	return 0;
+}
