@@ -37,6 +37,20 @@
 #define LIMIT_REQUESTS_IN_FLIGHT    4096u /* of one connection; beyond, its socket is not read */
 #define LIMIT_SUBSCRIPTIONS         16384u /* of one connection */
 
+/* Reads, subscriptions, catching up. */
+#define LIMIT_READ_BYTES            (LIMIT_MESSAGE_BYTES - 64 * KIB)
+#define LIMIT_SESSION_READS         64u         /* of one session on their way at once ... */
+#define LIMIT_SESSION_READ_BYTES    (32 * MIB)  /* ... and what their pages may come to */
+#define LIMIT_NODE_READ_BYTES       (256 * MIB) /* the same, of all sessions */
+#define LIMIT_SUBSCRIPTION_BATCH_DEFAULT 500u
+#define LIMIT_SUBSCRIPTION_BATCH    10000u
+#define LIMIT_SUBSCRIPTION_PAGE_BYTES (256 * KIB)
+#define LIMIT_SUBSCRIPTION_PAGES    16u         /* of history being read at once, on a node */
+#define LIMIT_SUBSCRIPTION_UNSENT_BYTES (4 * MIB) /* beyond, its session's go back to history */
+#define LIMIT_CHECKPOINT_POSITIONS  1000u       /* without a match, before a subscriber is told */
+#define LIMIT_PULLS_IN_FLIGHT       4u          /* pages asked for ahead while catching up */
+#define LIMIT_PULL_RECORDS          4000u       /* in each of them */
+
 /* The log. */
 #define LIMIT_ENTRY_BYTES           (64 * KIB) /* a batch is closed at this size ... */
 #define LIMIT_ENTRY_BYTES_MAX       (9 * MIB)  /* ... and one append never exceeds this */
@@ -61,6 +75,12 @@
 static_assert(LIMIT_EVENT_BYTES <= LIMIT_APPEND_BYTES, "one event is an append");
 static_assert(LIMIT_APPEND_BYTES < LIMIT_MESSAGE_BYTES, "an append travels in one message");
 static_assert(LIMIT_APPEND_BYTES < LIMIT_ENTRY_BYTES_MAX, "an append is one raft entry");
+static_assert(LIMIT_EVENT_BYTES < LIMIT_READ_BYTES, "any event can be read");
+static_assert(LIMIT_READ_BYTES <= LIMIT_SESSION_READ_BYTES, "the largest page can be asked for");
+static_assert(LIMIT_SESSION_READ_BYTES <= LIMIT_NODE_READ_BYTES, "no session waits for ever");
+static_assert(LIMIT_SUBSCRIPTION_UNSENT_BYTES < LIMIT_OUT_QUEUE_BYTES,
+	      "subscriptions stop before requests do");
+static_assert(LIMIT_PULL_RECORDS <= LIMIT_READ_EVENTS, "a pull is a read");
 static_assert(LIMIT_ENTRY_BYTES_MAX < LIMIT_PEER_IN_FLIGHT_BYTES, "the largest entry can be sent");
 static_assert(LIMIT_LOG_ENTRIES < 200000, "libraft cannot read a batch of 262,144 entries back");
 

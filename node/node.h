@@ -53,6 +53,9 @@ struct node_post {
 };
 void node_post(struct node *node, struct node_post *post);
 
+/* The node must stop now, without another write: log the message and exit. Loop thread. */
+void node_fail(struct node *node, const struct error *error);
+
 /* The status of the replica as of this turn of the loop, cached. Loop thread. */
 const struct replica_status *node_replica_status(struct node *node);
 
