@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import random
+import signal
 import sys
 import threading
 import time
@@ -540,6 +541,7 @@ def main():
     parser.add_argument("--keep", action="store_true", help="keep logs and data of a good run too")
     arguments = parser.parse_args()
     seed = arguments.seed if arguments.seed is not None else random.SystemRandom().getrandbits(32)
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     print(f"failover: --seed {seed} --nodes {arguments.nodes} --seconds {arguments.seconds:g}", flush=True)
     cluster = Cluster(arguments.nodes, arguments.set)
     violations = [("aborted", "the run did not come to its end")]

@@ -3,6 +3,7 @@
 Ends with unittest's summary and one line of counts."""
 
 import os
+import signal
 import sys
 import unittest
 
@@ -10,7 +11,13 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
 
 
+def end_on_sigterm():
+    """As an exception, so that clusters are stopped on the way out."""
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+
+
 def main():
+    end_on_sigterm()
     names = sys.argv[1:]
     if names:
         suite = unittest.defaultTestLoader.loadTestsFromNames(names)
