@@ -104,7 +104,7 @@ struct annal_expect {
 struct annal_violation {
 	uint64_t index; /* of the write, or of the check behind all writes */
 	struct annal_bytes stream;
-	struct annal_expect expected;
+	struct annal_expect expect;
 	uint64_t actual;	  /* version */
 	struct annal_bytes state; /* "live", "deleted", … */
 };
@@ -141,6 +141,7 @@ struct annal_client;
  *   timeout_ms=N      of each call, 1 to 3600000 (default 5000)
  *   read_from=WHERE   leader (default), follower or any: which node is asked when there is a choice
  *   session=on|off    reads see own writes and never go back (default on)
+ *   follow=on|off     also ask nodes that are not in the URL but named by the cluster (default on)
  *   client=NAME       how this program is called in the node's log
  *   user= password= token=   sent with the greeting
  *

@@ -338,7 +338,7 @@ static bool read_violation(struct span map, struct annal_violation *violation)
 
 	*violation = (struct annal_violation){0};
 	return DECODE_FIELDS(map, fields) &&
-	       (expected.size == 0 || read_expected(expected, &violation->expected));
+	       (expected.size == 0 || read_expected(expected, &violation->expect));
 }
 
 static bool read_violations(struct span array, struct decode_error *error)

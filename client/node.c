@@ -12,7 +12,7 @@
 #define RETRY_MS_MAX	800u
 #define ATTEMPTS_DIRECT 4u /* then any node may forward: its view of the leader is better */
 
-struct node *node_add(struct annal_client *client, const struct address *address)
+static struct node *node_find(struct annal_client *client, const struct address *address)
 {
 	for (uint32_t i = 0; i < client->nodes_count; i++) {
 		struct node *node = &client->nodes[i];
@@ -21,10 +21,16 @@ struct node *node_add(struct annal_client *client, const struct address *address
 		    strcmp(node->address.host, address->host) == 0)
 			return node;
 	}
-	if (client->nodes_count == ANNAL_NODES_MAX)
-		return NULL;
-	struct node *node = &client->nodes[client->nodes_count++];
+	return NULL;
+}
 
+struct node *node_add(struct annal_client *client, const struct address *address)
+{
+	struct node *node = node_find(client, address);
+
+	if (node != NULL || client->nodes_count == ANNAL_NODES_MAX)
+		return node;
+	node = &client->nodes[client->nodes_count++];
 	*node = (struct node){.address = *address};
 	address_format(address, node->text);
 	link_init(&node->link);
@@ -49,7 +55,8 @@ void node_learn_leader(struct annal_client *client, struct annal_bytes address)
 	text[address.size] = '\0';
 	if (strlen(text) != address.size || address_parse(text, &parsed, &error) != 0)
 		return;
-	struct node *node = node_add(client, &parsed);
+	struct node *node =
+		client->options.follow ? node_add(client, &parsed) : node_find(client, &parsed);
 
 	if (node != NULL)
 		client->leader = node;

@@ -45,12 +45,22 @@ static int parse_read_from(struct uri *uri, const char *value, struct error *err
 	return error_set(error, -EINVAL, "read_from=%s: leader, follower or any is wanted", value);
 }
 
-static int parse_session(struct uri *uri, const char *value, struct error *error)
+static int parse_switch(const char *name, bool *into, const char *value, struct error *error)
 {
 	if (strcmp(value, "on") != 0 && strcmp(value, "off") != 0)
-		return error_set(error, -EINVAL, "session=%s: on or off is wanted", value);
-	uri->session = strcmp(value, "on") == 0;
+		return error_set(error, -EINVAL, "%s=%s: on or off is wanted", name, value);
+	*into = strcmp(value, "on") == 0;
 	return 0;
+}
+
+static int parse_session(struct uri *uri, const char *value, struct error *error)
+{
+	return parse_switch("session", &uri->session, value, error);
+}
+
+static int parse_follow(struct uri *uri, const char *value, struct error *error)
+{
+	return parse_switch("follow", &uri->follow, value, error);
 }
 
 #define TEXT_OPTION(field)                                                                         \
@@ -71,8 +81,8 @@ static const struct {
 	option_parse *parse;
 } options[] = {
 	{"timeout_ms", parse_timeout}, {"read_from", parse_read_from}, {"session", parse_session},
-	{"client", parse_client},      {"user", parse_user},	       {"password", parse_password},
-	{"token", parse_token},
+	{"follow", parse_follow},      {"client", parse_client},       {"user", parse_user},
+	{"password", parse_password},  {"token", parse_token},
 };
 
 static int hex_digit(char digit)
@@ -123,8 +133,8 @@ static int parse_option(struct uri *uri, char *pair, struct error *error)
 		if (strcmp(pair, options[i].name) == 0)
 			return options[i].parse(uri, value, error);
 	return error_set(error, -EINVAL,
-			 "there is no option '%.100s': timeout_ms, read_from, session, client, "
-			 "user, password and token exist",
+			 "there is no option '%.100s': timeout_ms, read_from, session, follow, "
+			 "client, user, password and token exist",
 			 pair);
 }
 
@@ -190,7 +200,8 @@ static int parse_hosts(struct uri *uri, const char *text, size_t size, struct er
 
 int uri_parse(const char *text, struct uri *uri, struct error *error)
 {
-	struct uri parsed = {.timeout_ms = LIMIT_TIMEOUT_MS_DEFAULT, .session = true};
+	struct uri parsed = {
+		.timeout_ms = LIMIT_TIMEOUT_MS_DEFAULT, .session = true, .follow = true};
 	size_t scheme = strlen(SCHEME);
 
 	ASSERT(text != NULL && uri != NULL);

@@ -18,6 +18,7 @@ struct uri {
 	enum uri_read_from read_from;
 	uint32_t timeout_ms;
 	bool session;
+	bool follow; /* nodes that the cluster names, too */
 	char client[URI_TEXT_BYTES];
 	char user[URI_TEXT_BYTES], password[URI_TEXT_BYTES], token[URI_TEXT_BYTES]; /* "": none */
 };

@@ -1,0 +1,171 @@
+/* `annal export`: events as NDJSON that `annal import` takes back. */
+#include "client/tool.h"
+
+#include "base/limits.h"
+#include "base/memory.h"
+#include <errno.h>
+#include <inttypes.h>
+#include <unistd.h>
+#include <zstd.h>
+
+#define CHUNK_BYTES (1 * MIB)
+
+struct arguments {
+	const char *path; /* NULL: stdout */
+	uint64_t from;
+	const char *stream;
+};
+
+static const struct argp_option options[] = {
+	{"from", 'f', "N", 0, "First position wanted; with --stream, first version", 0},
+	{"stream", 's', "NAME", 0, "That stream alone instead of the whole store", 0},
+	{0},
+};
+
+static error_t parse(int key, char *argument, struct argp_state *state)
+{
+	struct arguments *arguments = ((struct tool *)state->input)->arguments;
+
+	switch (key) {
+	case 'f':
+		arguments->from = tool_number(state, "--from", argument, 1, INT64_MAX);
+		return 0;
+	case 's':
+		arguments->stream = argument;
+		return 0;
+	case ARGP_KEY_ARG:
+		tool_operand(state, &arguments->path, argument);
+		return 0;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+}
+
+struct sink {
+	FILE *file;
+	ZSTD_CStream *zstd; /* NULL: plain */
+	struct buffer text, packed;
+};
+
+static bool ends_with(const char *text, const char *end)
+{
+	size_t size = strlen(text), end_size = strlen(end);
+
+	return size >= end_size && strcmp(text + size - end_size, end) == 0;
+}
+
+/* Write what has gathered. False with errno set. */
+static bool write_out(struct sink *sink, bool last)
+{
+	ZSTD_inBuffer in = {sink->text.data, sink->text.size, 0};
+	size_t left = 1;
+
+	if (sink->zstd == NULL) {
+		bool good =
+			fwrite(sink->text.data, 1, sink->text.size, sink->file) == sink->text.size;
+
+		buffer_clear(&sink->text);
+		return good;
+	}
+	while (in.pos < in.size || (last && left > 0)) {
+		size_t room = ZSTD_CStreamOutSize();
+		ZSTD_outBuffer out = {buffer_reserve(&sink->packed, room), room, 0};
+
+		left = ZSTD_compressStream2(sink->zstd, &out, &in,
+					    last ? ZSTD_e_end : ZSTD_e_continue);
+		if (ZSTD_isError(left)) {
+			errno = EIO;
+			return false;
+		}
+		if (fwrite(out.dst, 1, out.pos, sink->file) != out.pos)
+			return false;
+	}
+	buffer_clear(&sink->text);
+	return true;
+}
+
+static enum annal_code write_events(struct annal_client *client, const struct annal_read *read,
+				    struct sink *sink, uint64_t *count, bool *written)
+{
+	struct annal_iterator *iterator = annal_iterate(client, read);
+	const struct annal_event *event;
+	enum annal_code code;
+
+	*written = true;
+	while ((code = annal_iterator_next(iterator, &event)) == ANNAL_OK && event != NULL) {
+		tool_event_line(&sink->text, event);
+		buffer_append(&sink->text, "\n", 1);
+		++*count;
+		if (sink->text.size >= CHUNK_BYTES && !write_out(sink, false)) {
+			*written = false;
+			break;
+		}
+	}
+	annal_iterator_free(iterator);
+	if (code == ANNAL_OK && *written)
+		*written = write_out(sink, true) && fflush(sink->file) == 0;
+	return code;
+}
+
+static bool open_sink(struct sink *sink, const char *path)
+{
+	sink->file = stdout;
+	if (path != NULL && strcmp(path, "-") != 0)
+		sink->file = fopen(path, "w");
+	if (sink->file == NULL) {
+		tool_complain("export: cannot open %s: %s", path, strerror(errno));
+		return false;
+	}
+	if (path != NULL && ends_with(path, ".zst"))
+		sink->zstd = ZSTD_createCStream();
+	return true;
+}
+
+static enum tool_exit close_sink(struct sink *sink, enum tool_exit outcome)
+{
+	if (sink->file != stdout && outcome == TOOL_DONE && fsync(fileno(sink->file)) != 0 &&
+	    errno != EINVAL && errno != EROFS)
+		outcome = TOOL_REFUSED;
+	if (sink->file != stdout && fclose(sink->file) != 0)
+		outcome = TOOL_REFUSED;
+	ZSTD_freeCStream(sink->zstd);
+	buffer_close(&sink->text);
+	buffer_close(&sink->packed);
+	return outcome;
+}
+
+static enum tool_exit run(struct tool *tool)
+{
+	const struct arguments *arguments = tool->arguments;
+	const struct annal_read read = {
+		.stream = arguments->stream, .from = arguments->from, .limit = LIMIT_READ_EVENTS};
+	struct sink sink = {0};
+	enum tool_exit outcome = TOOL_DONE;
+	uint64_t count = 0;
+	bool written;
+
+	if (!open_sink(&sink, arguments->path))
+		return TOOL_USAGE;
+	if (write_events(tool->client, &read, &sink, &count, &written) != ANNAL_OK) {
+		outcome = tool_failed(tool->client, "export");
+	} else if (!written) {
+		tool_complain("export: cannot write: %s", strerror(errno));
+		outcome = TOOL_REFUSED;
+	} else if (sink.file != stdout) {
+		fprintf(stderr, "annal: export: %" PRIu64 " events in %s\n", count,
+			arguments->path);
+	}
+	return close_sink(&sink, outcome);
+}
+
+const struct tool_command tool_export = {
+	.name = "export",
+	.operands = "[FILE]",
+	.summary = "Write all events as NDJSON; compressed into FILE.zst.",
+	.details = "The file can be imported again, here or elsewhere.\n"
+		   "Example: annal export backup.ndjson.zst",
+	.options = options,
+	.parse = parse,
+	.arguments_size = sizeof(struct arguments),
+	.run = run,
+};
