@@ -12,6 +12,8 @@
 #include "base/error.h"
 
 #include <raft.h>
+#include <stdbool.h>
+#include <stdint.h>
 
 enum guard_row {
 	GUARD_CLAMP = 1 << 0,    /* a success acknowledges no more than what was asked */
