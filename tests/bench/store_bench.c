@@ -300,7 +300,7 @@ int main(int argc, char **argv)
 		{"uniform", no_argument, NULL, 'u'},	   {"dir", required_argument, NULL, 'd'},
 		{"json", required_argument, NULL, 'j'},	   {NULL, 0, NULL, 0}};
 	struct bench bench = {.events = 1000000,
-			      .bytes = 150, /* of data: some 256 with names, id and numbers */
+			      .bytes = 176, /* of data: some 256 with names, id and numbers */
 			      .streams = 10000,
 			      .tail_bytes = LIMIT_TAIL_BYTES,
 			      .directory = "/tmp"};

@@ -5,6 +5,7 @@
 #include "tests/unit/storage/feed.h"
 
 #include "base/checksum.h"
+#include "storage/verify.h"
 
 #define EVENTS_MAX   4000
 #define COMMANDS_MAX 4000
@@ -583,6 +584,24 @@ static void check_status(struct model *model)
 	assert_int_equal(store_head(model->store), model->count);
 }
 
+static void check_whole(struct model *model)
+{
+	static const struct verify_options options;
+	static struct verify_report report;
+	struct error error;
+
+	store_close(model->store);
+	struct kv *kv = feed_kv(&model->place);
+	assert_ok(verify_store(kv, &options, &report, &error));
+	kv_close(kv);
+	if (report.problem_count > 0)
+		fail_msg("%s", report.problems[0]);
+	assert_int_equal(report.records, model->count);
+	assert_int_equal(report.applied_index, model->applied);
+	model->store = feed_store(&model->place);
+	check_status(model);
+}
+
 static void run_model(bool in_memory, uint64_t seed, uint32_t steps)
 {
 	struct model *model = memory_zeroed(1, sizeof *model);
@@ -609,6 +628,9 @@ static void run_model(bool in_memory, uint64_t seed, uint32_t steps)
 	}
 	check_what_is_not_there(model);
 	check_status(model);
+	assert_ok(store_flush(model->store, &error));
+	check_status(model);
+	check_whole(model);
 	assert_true(model->successes > steps / 2 && model->duplicates > 0);
 	assert_true(model->conflicts > 0 && model->violations > 0);
 	store_close(model->store);
