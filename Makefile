@@ -27,7 +27,7 @@ LINK    := $(CC) -pthread $(FLAGS_$(FLAVOUR)) $(LDFLAGS)
 
 # ---- libraries: one for each folder ----
 # Files with a main() are programs, not parts of a library.
-PROGRAMS := node/main.c client/main.c client/example.c
+PROGRAMS := node/main.c client/main.c
 MODULES  := base storage raft node client
 define module_rules
 OBJECTS_$(1) := $$(patsubst %.c,$$(B)/%.o,$$(filter-out $$(PROGRAMS),$$(wildcard $(1)/*.c)))
@@ -76,10 +76,10 @@ ANNALD := $(B)/annald
 ANNAL  := $(B)/annal
 LIB_A  := $(B)/libannal.a
 LIB_SO := $(B)/libannal.so
-EXAMPLE := $(B)/example
+EXAMPLE := $(B)/orders
 
 # The tool's sources stay out of the library.
-LIBRARY_OBJECTS := $(patsubst %.c,$(B)/%.o,$(filter-out client/main.c client/example.c $(wildcard client/tool*.c),$(wildcard client/*.c)))
+LIBRARY_OBJECTS := $(patsubst %.c,$(B)/%.o,$(filter-out client/main.c $(wildcard client/tool*.c),$(wildcard client/*.c)))
 
 $(ANNALD): $(B)/node/main.o $(WITH_node)
 	@echo "  LINK  $@"
@@ -99,7 +99,7 @@ $(LIB_SO): $(LIBRARY_OBJECTS) $(OBJECTS_base) client/libannal.map
 	@$(LINK) -shared -Wl,-soname,libannal.so.0 -Wl,--version-script=client/libannal.map \
 	    -o $@ $(filter %.o,$^) $(LIBS_base)
 
-$(EXAMPLE): $(B)/client/example.o $(LIB_A)
+$(EXAMPLE): $(B)/examples/orders.o $(LIB_A)
 	@echo "  LINK  $@"
 	@$(LINK) -o $@ $^ $(LIBS_base)
 
