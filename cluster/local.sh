@@ -243,21 +243,31 @@ takes_writes() {
 	[[ $answer == *WRONG_EXPECTED_VERSION* ]]
 }
 
+# Its memory goes first, its files and ports later, with its last thread.
+is_gone() {
+	local threads
+	[[ -d /proc/$1 ]] || return 0
+	[[ $(process_state "$1") == Z ]] || return 1
+	threads=(/proc/"$1"/task/*)
+	((${#threads[@]} <= 1))
+}
+
 stop_nodes() {
-	local node pid deadline=$((SECONDS + STOP_SECONDS)) left=()
+	local node pid deadline=$((SECONDS + STOP_SECONDS)) pids=()
 	for node in "$@"; do
 		pid=$(node_pid "$node") || continue
 		kill -TERM "$pid" && kill -CONT "$pid" 2>/dev/null
-		left+=("$node")
+		pids[node]=$pid
 	done
-	for node in "${left[@]}"; do
-		while node_pid "$node" >/dev/null; do
-			if ((SECONDS >= deadline)); then
+	for node in "${!pids[@]}"; do
+		pid=${pids[node]}
+		until is_gone "$pid"; do
+			if ((SECONDS >= deadline)) && node_pid "$node" >/dev/null; then
 				say "node $node does not end after $STOP_SECONDS seconds: killed"
-				pid=$(node_pid "$node") && kill -KILL "$pid"
+				kill -KILL "$pid"
 				deadline=$((SECONDS + STOP_SECONDS))
 			fi
-			sleep 0.05
+			sleep 0.02
 		done
 		rm -f "$(node_dir "$node")/annald.pid"
 	done
@@ -267,7 +277,7 @@ kill_node() {
 	local node=$1 pid
 	pid=$(node_pid "$node") || die 3 "node $node does not run"
 	kill -KILL "$pid"
-	while node_pid "$node" >/dev/null; do
+	until is_gone "$pid"; do
 		sleep 0.01
 	done
 	rm -f "$(node_dir "$node")/annald.pid"

@@ -136,11 +136,11 @@ def check_digests(digests):
 
 def check_log(records):
     versions, ids = collections.Counter(), set()
-    created = -math.inf
+    created, shift = -math.inf, 1
     for index, record in enumerate(records):
-        if record[POSITION] != index + 1:
-            yield Violation("position-gap", f"{record} is record {index + 1} of the log")
-            return  # every one behind it would be named too
+        if record[POSITION] != index + shift:
+            yield Violation("position-gap", f"{record} where {index + shift} was due")
+            shift = record[POSITION] - index  # name what follows only once
         versions[record[STREAM]] += 1
         if record[VERSION] != versions[record[STREAM]]:
             yield Violation("version-gap", f"{record} is event {versions[record[STREAM]]} of it")

@@ -310,7 +310,7 @@ class Nemesis(threading.Thread):
                 self.watch()
                 self.repair(now)
                 if now >= due:
-                    self.strike(now)
+                    self.try_to_strike(now)
                     due = time.monotonic() + self.random.uniform(0.3, 3.0)
             self.repair(float("inf"))
         except Exception as error:
@@ -325,6 +325,12 @@ class Nemesis(threading.Thread):
             tail = node.log_text().strip().split("\n")[-8:]
             self.world.problem("node-died", f"node {number} ended by itself: " + " | ".join(tail))
             self.down[number] = ("kill", time.monotonic())
+
+    def try_to_strike(self, now):
+        try:
+            self.strike(now)
+        except ClusterError as error:  # a node ended by itself, or does not start again
+            self.world.problem("node-does-not-obey", str(error))
 
     def strike(self, now):
         minority = (len(self.world.cluster.nodes) - 1) // 2
