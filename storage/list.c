@@ -76,6 +76,13 @@ static int damaged_list(const struct list_reader *reader, struct error *error)
 			     kv_table_name(tables_of_chunks(reader->kind)));
 }
 
+static int unpack(struct list_reader *reader, struct span chunk, struct error *error)
+{
+	return posting_unpack(chunk, reader->positions, &reader->count) == 0
+		       ? 0
+		       : damaged_list(reader, error);
+}
+
 int list_reader_open(struct list_reader *reader, struct kv_txn *txn, enum tables_list kind,
 		     struct span name, struct error *error)
 {
@@ -87,10 +94,13 @@ int list_reader_open(struct list_reader *reader, struct kv_txn *txn, enum tables
 	int rc = tables_get_row(txn, kind, name, &key, &reader->row, error);
 	if (rc != 0)
 		return rc;
-	if (posting_unpack(reader->row.chunk, reader->positions, &reader->count) != 0 ||
-	    reader->count > reader->row.facts.version)
+	rc = unpack(reader, reader->row.chunk, error);
+	if (rc != 0)
+		return rc;
+	if (reader->count > reader->row.facts.version)
 		return damaged_list(reader, error);
-	reader->first_ordinal = reader->row.facts.version - reader->count + 1;
+	reader->open_ordinal = reader->row.facts.version - reader->count + 1;
+	reader->first_ordinal = reader->open_ordinal;
 	return 0;
 }
 
@@ -105,7 +115,7 @@ static bool has_unpacked(const struct list_reader *reader, uint64_t ordinal)
 	return ordinal >= reader->first_ordinal && ordinal - reader->first_ordinal < reader->count;
 }
 
-static int load_chunk(struct list_reader *reader, uint64_t ordinal, struct error *error)
+static int load_closed(struct list_reader *reader, uint64_t ordinal, struct error *error)
 {
 	struct tables_key key;
 	struct kv_pair pair;
@@ -124,11 +134,16 @@ static int load_chunk(struct list_reader *reader, uint64_t ordinal, struct error
 	if (rc != 0)
 		return rc;
 	if (pair.key.size != 16 || bytes_be64(pair.key.data) != reader->row.number ||
-	    tables_chunk_open(pair.key, pair.value, &chunk) != 0 ||
-	    posting_unpack(chunk, reader->positions, &reader->count) != 0)
+	    tables_chunk_open(pair.key, pair.value, &chunk) != 0)
 		return damaged_list(reader, error);
 	reader->first_ordinal = bytes_be64(pair.key.data + 8);
-	return has_unpacked(reader, ordinal) ? 0 : damaged_list(reader, error);
+	return unpack(reader, chunk, error);
+}
+
+static int load_open(struct list_reader *reader, struct error *error)
+{
+	reader->first_ordinal = reader->open_ordinal;
+	return unpack(reader, reader->row.chunk, error);
 }
 
 int list_reader_get(struct list_reader *reader, uint64_t ordinal, uint64_t *position,
@@ -136,10 +151,13 @@ int list_reader_get(struct list_reader *reader, uint64_t ordinal, uint64_t *posi
 {
 	ASSERT(ordinal >= 1 && ordinal <= reader->row.facts.version);
 	if (!has_unpacked(reader, ordinal)) {
-		int rc = load_chunk(reader, ordinal, error);
+		int rc = ordinal >= reader->open_ordinal ? load_open(reader, error)
+							 : load_closed(reader, ordinal, error);
 
 		if (rc != 0)
 			return rc;
+		if (!has_unpacked(reader, ordinal))
+			return damaged_list(reader, error);
 	}
 	*position = reader->positions[ordinal - reader->first_ordinal];
 	return 0;

@@ -25,8 +25,9 @@ struct list_reader {
 	struct kv_txn *txn;
 	enum tables_list kind;
 	struct kv_cursor *cursor; /* NULL until a closed chunk is needed */
-	struct tables_row row;	  /* its spans are void */
-	uint64_t first_ordinal;	  /* of the chunk that is unpacked */
+	struct tables_row row;
+	uint64_t open_ordinal;  /* of the first in the open chunk, which is in the row */
+	uint64_t first_ordinal; /* of the chunk that is unpacked */
 	uint32_t count;
 	uint64_t positions[POSTING_COUNT_MAX];
 };

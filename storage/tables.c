@@ -302,9 +302,10 @@ int tables_get_id(struct kv_txn *txn, const uint8_t id[UUID_BYTES], uint64_t *po
 
 	if (rc != 0)
 		return rc;
-	if (value.size != 8)
+	uint64_t stored = value.size == 8 ? bytes_le64(value.data) : 0;
+	if (stored == 0)
 		return tables_damage(txn->kv, error, "a row of table event_id");
-	*position = bytes_le64(value.data);
+	*position = stored;
 	return 0;
 }
 

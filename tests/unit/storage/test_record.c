@@ -7,7 +7,7 @@
 #include <errno.h>
 
 static const uint8_t some_id[UUID_BYTES] = {1, 2,  3,  4,  5,  6,  0x77, 8,
-					    9, 10, 11, 12, 13, 14, 15,	 16};
+					    9, 10, 11, 12, 13, 14, 15,   16};
 
 static struct record_fields simple_fields(void)
 {
@@ -139,16 +139,16 @@ static void other_forms_of_the_same_values_are_refused(void **state)
 		size_t size;
 	} cases[] = {
 #define CASE(text) {text, sizeof(text) - 1}
-		CASE("\xa0\xa1t\xc4\x00\xc4\x00\x90"),	    /* an empty stream */
+		CASE("\xa0\xa1t\xc4\x00\xc4\x00\x90"),      /* an empty stream */
 		CASE("\xd9\x01s\xa1t\xc4\x00\xc4\x00\x90"), /* str8 for a short name */
 		CASE("\xda\x00\x01s\xa1t\xc4\x00\xc4\x00\x90"),
-		CASE("\xa1s\xa1t\xa0\xc4\x00\x90"),	     /* data as str */
+		CASE("\xa1s\xa1t\xa0\xc4\x00\x90"),          /* data as str */
 		CASE("\xa1s\xa1t\xc5\x00\x01x\xc4\x00\x90"), /* bin16 for a short blob */
 		CASE("\xa1s\xa1t\xc4\x00\xc4\x00\xdc\x00\x01\xa1x"),
-		CASE("\xa1s\xa1t\xc4\x00\xc4\x00\x91\xa0"),	/* an empty tag */
+		CASE("\xa1s\xa1t\xc4\x00\xc4\x00\x91\xa0"),     /* an empty tag */
 		CASE("\xa1s\xa1t\xc4\x00\xc4\x00\xdc\x00\x21"), /* 33 tags */
-		CASE("\xa1s\xa1t\xc4\x00\xc4\x00\x80"),		/* a map for the tags */
-		CASE("\xa1s\xc0\xc4\x00\xc4\x00\x90"),		/* nil for the type */
+		CASE("\xa1s\xa1t\xc4\x00\xc4\x00\x80"),         /* a map for the tags */
+		CASE("\xa1s\xc0\xc4\x00\xc4\x00\x90"),          /* nil for the type */
 #undef CASE
 	};
 	struct record_fields fields = simple_fields();

@@ -9,7 +9,7 @@
 
 #define EVENTS_MAX   4000
 #define COMMANDS_MAX 4000
-#define STREAMS	     14
+#define STREAMS      14
 
 struct model_event {
 	struct span record;
@@ -27,7 +27,7 @@ struct model {
 	struct model_event events[EVENTS_MAX]; /* position - 1 */
 	uint64_t applied;
 	struct span commands[COMMANDS_MAX]; /* as proposed, by index; for replay */
-	struct feed_append last[8];	    /* appends of the batch in the making */
+	struct feed_append last[8];         /* appends of the batch in the making */
 	uint32_t batch_count;
 	int64_t batch_created;
 	bool replaying;
@@ -658,9 +658,85 @@ static void the_store_does_what_the_model_does_on_disk(void **state)
 		run_model(false, seed, 200);
 }
 
+/* Its list has several closed chunks and an open one: both directions cross all of them. */
+static void a_long_stream_is_read_from_end_to_end(void **state)
+{
+	struct feed_place place;
+	struct stream_status status;
+	struct page page;
+	struct error error;
+
+	(void)state;
+	feed_place_init(&place, true);
+	struct store *store = feed_store(&place);
+	for (uint64_t index = 1; index <= 3000; index++) {
+		struct feed_append append = feed_single(index % 3 == 0 ? "a-1" : "b-1", index);
+
+		assert_ok(feed_apply(store, index, &append, NULL, &error));
+		if (index % 170 == 0)
+			assert_ok(store_flush(store, &error));
+	}
+	for (int backward = 0; backward <= 1; backward++) {
+		struct read_range range = {
+			.backward = backward == 1, .limit = 10000, .bytes_max = 16 * MIB};
+
+		buffer_init(&page.records);
+		assert_ok(store_read_stream(store, span_of_string("b-1"), &range, &page, &status,
+					    &error));
+		assert_int_equal(page.count, 2000);
+		assert_true(page.end);
+		struct span left = buffer_span(&page.records);
+		for (uint64_t i = 1; i <= 2000; i++) {
+			struct record record;
+
+			assert_int_equal(record_parse(left, &record), 0);
+			assert_int_equal(record.version, backward == 1 ? 2001 - i : i);
+			left.data += record.bytes.size;
+			left.size -= record.bytes.size;
+		}
+		buffer_close(&page.records);
+	}
+	store_close(store);
+	feed_place_close(&place);
+}
+
+/* The same commands, flushed at other moments, on another kind of disk. */
+static void when_a_store_flushes_changes_nothing(void **state)
+{
+	struct feed_place places[3];
+	struct store *stores[3];
+	struct store_status status[3];
+	struct error error;
+
+	(void)state;
+	for (int i = 0; i < 3; i++) {
+		feed_place_init(&places[i], i < 2);
+		stores[i] = feed_store(&places[i]);
+	}
+	for (uint64_t index = 1; index <= 500; index++) {
+		struct feed_append append =
+			feed_single(index % 2 == 0 ? "a-1" : "b-1", index % 400);
+
+		for (uint64_t i = 0; i < 3; i++) {
+			assert_ok(feed_apply(stores[i], index, &append, NULL, &error));
+			if (index % (7 + 50 * i) == 0)
+				assert_ok(store_flush(stores[i], &error));
+		}
+	}
+	for (int i = 0; i < 3; i++) {
+		store_get_status(stores[i], &status[i]);
+		assert_int_equal(status[i].head, 400);
+		assert_int_equal(status[i].hash, status[0].hash);
+		store_close(stores[i]);
+		feed_place_close(&places[i]);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_long_stream_is_read_from_end_to_end),
+		cmocka_unit_test(when_a_store_flushes_changes_nothing),
 		cmocka_unit_test(the_store_does_what_the_model_does_in_memory),
 		cmocka_unit_test(the_store_does_what_the_model_does_on_disk),
 	};

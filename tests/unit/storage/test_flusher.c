@@ -1,0 +1,231 @@
+/* The flush thread: what it is asked for becomes durable, by size, by age, by request and at the
+ * end. */
+#include "tests/unit/storage/feed.h"
+
+#include "storage/flusher.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#define LONG_MS 600000u
+
+struct watched {
+	struct feed_place place;
+	struct store *store;
+	struct flusher *flusher;
+	uint64_t applied;
+	atomic_uint flushed, failed;
+};
+
+static void flushed(void *arg)
+{
+	atomic_fetch_add(&((struct watched *)arg)->flushed, 1);
+}
+
+static void failed(void *arg, const struct error *error)
+{
+	assert_true(error->message[0] != 0);
+	atomic_fetch_add(&((struct watched *)arg)->failed, 1);
+}
+
+static void start(struct watched *watched, uint64_t tail_bytes, uint32_t age_ms)
+{
+	memset(watched, 0, sizeof *watched);
+	feed_place_init(&watched->place, true);
+	watched->store = feed_store(&watched->place);
+	struct flusher_options options = {.store = watched->store,
+					  .tail_bytes = tail_bytes,
+					  .age_ms = age_ms,
+					  .flushed = flushed,
+					  .failed = failed,
+					  .arg = watched};
+	watched->flusher = flusher_new(&options);
+}
+
+static void stop(struct watched *watched)
+{
+	store_close(watched->store);
+	feed_place_close(&watched->place);
+}
+
+static void apply_one(struct watched *watched)
+{
+	struct feed_append append = feed_single("s", watched->applied + 1);
+	struct error error;
+
+	assert_ok(feed_apply(watched->store, ++watched->applied, &append, NULL, &error));
+	flusher_notice(watched->flusher);
+}
+
+static void wait_until_durable(struct watched *watched)
+{
+	struct store_status status;
+
+	do {
+		usleep(1000);
+		store_get_status(watched->store, &status);
+	} while (status.durable_index < watched->applied);
+}
+
+static void what_is_asked_for_becomes_durable(void **state)
+{
+	static struct watched watched;
+	struct manifest manifest;
+
+	(void)state;
+	start(&watched, 1 * GIB, LONG_MS);
+	for (int i = 0; i < 10; i++)
+		apply_one(&watched);
+	assert_int_equal(flusher_wait(watched.flusher, 7, LONG_MS), 0);
+	store_get_manifest(watched.store, &manifest);
+	assert_int_equal(manifest.applied_index, 10);
+	assert_int_equal(flusher_wait(watched.flusher, 10, 0), 0); /* at once: it is */
+	assert_int_equal(flusher_wait(watched.flusher, 11, 1), -ETIMEDOUT);
+	apply_one(&watched); /* was asked for already */
+	wait_until_durable(&watched);
+	flusher_free(watched.flusher);
+	stop(&watched);
+}
+
+static void an_old_record_becomes_durable(void **state)
+{
+	static struct watched watched;
+
+	(void)state;
+	start(&watched, 1 * GIB, 5);
+	for (int i = 0; i < 3; i++) {
+		apply_one(&watched);
+		wait_until_durable(&watched);
+	}
+	flusher_free(watched.flusher);
+	assert_true(atomic_load(&watched.flushed) >= 3);
+	stop(&watched);
+}
+
+static void a_large_tail_becomes_durable(void **state)
+{
+	static struct watched watched;
+
+	(void)state;
+	start(&watched, 1, LONG_MS);
+	apply_one(&watched);
+	wait_until_durable(&watched);
+	flusher_free(watched.flusher);
+	stop(&watched);
+}
+
+static void the_rest_becomes_durable_at_the_end(void **state)
+{
+	static struct watched watched;
+	struct store_status status;
+
+	(void)state;
+	for (int i = 0; i < 50; i++) { /* also when it is freed before the thread has begun */
+		start(&watched, 1 * GIB, LONG_MS);
+		apply_one(&watched);
+		flusher_free(watched.flusher);
+		store_get_status(watched.store, &status);
+		assert_int_equal(status.durable_index, 1);
+		stop(&watched);
+	}
+}
+
+static void a_failed_flush_is_told_once_and_ends_the_waiting(void **state)
+{
+	static struct watched watched;
+	struct store_status status;
+
+	(void)state;
+	start(&watched, 1 * GIB, LONG_MS);
+	apply_one(&watched);
+	kv_memory_disk_fail(watched.place.disk, 1);
+	assert_int_equal(flusher_wait(watched.flusher, 1, LONG_MS), -EIO);
+	apply_one(&watched);
+	assert_int_equal(flusher_wait(watched.flusher, 2, LONG_MS), -EIO);
+	flusher_free(watched.flusher);
+	assert_int_equal(atomic_load(&watched.failed), 1);
+	assert_int_equal(atomic_load(&watched.flushed), 0);
+	store_get_status(watched.store, &status);
+	assert_int_equal(status.durable_index, 0);
+	assert_int_equal(status.head, 2);
+	stop(&watched);
+}
+
+/* ---- everything at once, for the thread sanitizer ---- */
+
+static atomic_bool over;
+
+static void check_order(struct page *page, bool backward)
+{
+	struct span left = buffer_span(&page->records);
+	uint64_t before = 0;
+
+	for (uint32_t i = 0; i < page->count; i++) {
+		struct record record;
+
+		assert_int_equal(record_parse(left, &record), 0);
+		assert_true(before == 0 || record.position == (backward ? before - 1 : before + 1));
+		before = record.position;
+		left.data += record.bytes.size;
+		left.size -= record.bytes.size;
+	}
+	assert_int_equal(left.size, 0);
+}
+
+static void *read_all_the_time(void *arg)
+{
+	struct watched *watched = arg;
+	struct read_range all = {.limit = 10000, .bytes_max = 1 * MIB}, some = all;
+	struct stream_status status;
+	struct page page;
+	struct error error;
+
+	buffer_init(&page.records);
+	while (!atomic_load(&over)) {
+		buffer_clear(&page.records);
+		assert_ok(store_read_all(watched->store, &all, true, &page, &error));
+		check_order(&page, false);
+		all.from = page.end ? 0 : page.next;
+		buffer_clear(&page.records);
+		assert_ok(store_read_stream(watched->store, span_of_string("s"), &some, &page,
+					    &status, &error));
+		check_order(&page, some.backward);
+		assert_int_equal(status.version, status.head); /* one stream: they move together */
+		some.backward = !some.backward;
+	}
+	buffer_close(&page.records);
+	return NULL;
+}
+
+static void readers_see_one_consistent_state_while_flushes_run(void **state)
+{
+	static struct watched watched;
+	pthread_t readers[2];
+
+	(void)state;
+	start(&watched, 50000, 1);
+	atomic_store(&over, false);
+	for (size_t i = 0; i < COUNT_OF(readers); i++)
+		pthread_create(&readers[i], NULL, read_all_the_time, &watched);
+	for (int i = 0; i < 5000; i++)
+		apply_one(&watched);
+	atomic_store(&over, true);
+	for (size_t i = 0; i < COUNT_OF(readers); i++)
+		pthread_join(readers[i], NULL);
+	flusher_free(watched.flusher);
+	stop(&watched);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(what_is_asked_for_becomes_durable),
+		cmocka_unit_test(an_old_record_becomes_durable),
+		cmocka_unit_test(a_large_tail_becomes_durable),
+		cmocka_unit_test(the_rest_becomes_durable_at_the_end),
+		cmocka_unit_test(a_failed_flush_is_told_once_and_ends_the_waiting),
+		cmocka_unit_test(readers_see_one_consistent_state_while_flushes_run),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
