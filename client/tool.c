@@ -17,7 +17,7 @@
 #endif
 
 static const struct tool_command *const commands[] = {
-	&tool_append, &tool_read,   &tool_tail,	  &tool_event,	 &tool_stream,
+	&tool_append, &tool_read,   &tool_tail,   &tool_event,   &tool_stream,
 	&tool_import, &tool_export, &tool_status, &tool_cluster, &tool_digest,
 	&tool_stats,  &tool_ping,   &tool_bench,
 };

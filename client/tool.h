@@ -15,7 +15,7 @@
 enum tool_exit {
 	TOOL_DONE = 0,
 	TOOL_REFUSED = 1,     /* the cluster, or the data, did not allow it */
-	TOOL_USAGE = 2,	      /* the command line is wrong */
+	TOOL_USAGE = 2,       /* the command line is wrong */
 	TOOL_UNREACHABLE = 3, /* no node could be asked, or none answered in time */
 };
 

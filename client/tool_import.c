@@ -17,6 +17,7 @@
 #include "base/clock.h"
 #include "base/limits.h"
 #include "base/memory.h"
+#include "client/tool_bench.h"
 #include "client/tool_line.h"
 #include "client/tool_source.h"
 #include <errno.h>
@@ -24,11 +25,11 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define BATCHES		 512u
-#define BATCH_EVENTS	 256u
-#define BATCH_BYTES	 (1 * MIB)
-#define PENDING_BYTES	 (32 * MIB) /* of all batches; beyond it no line is read */
-#define GIVE_UP_SECONDS	 60u
+#define BATCHES          512u
+#define BATCH_EVENTS     256u
+#define BATCH_BYTES      (1 * MIB)
+#define PENDING_BYTES    (32 * MIB) /* of all batches; beyond it no line is read */
+#define GIVE_UP_SECONDS  60u
 #define PROGRESS_TERM_MS 200
 #define PROGRESS_LINE_MS 5000
 
@@ -441,32 +442,25 @@ static void read_lines(struct import *import)
 
 /* ---- the whole ---- */
 
-static void print_summary(const struct import *import)
+static void print_summary(const struct tool *tool, const struct import_summary *summary)
 {
-	double seconds = (double)(clock_monotonic_ns() - import->begin_ns) / 1e9;
-	uint64_t done = import->stored + import->duplicates;
+	uint64_t done = summary->stored + summary->duplicates;
 
-	clear_progress();
-	tool_print_object(import->tool,
-			  json_pack("{s:I, s:I, s:I, s:I, s:f, s:f, s:f}", "events",
-				    (json_int_t)done, "new", (json_int_t)import->stored,
-				    "already_there", (json_int_t)import->duplicates, "bad",
-				    (json_int_t)import->bad, "seconds", seconds,
-				    "events_per_second", seconds > 0 ? (double)done / seconds : 0,
-				    "longest_gap_seconds", (double)import->longest_gap_ns / 1e9));
-	if (import->without_id > 0)
-		tool_complain("import: %" PRIu64
-			      " lines had no \"id\": theirs come from line number "
-			      "and text, so importing the same file again stores nothing twice",
-			      import->without_id);
+	tool_print_object(
+		tool, json_pack("{s:I, s:I, s:I, s:I, s:f, s:f, s:f}", "events", (json_int_t)done,
+				"new", (json_int_t)summary->stored, "already_there",
+				(json_int_t)summary->duplicates, "bad", (json_int_t)summary->bad,
+				"seconds", summary->seconds, "events_per_second",
+				summary->seconds > 0 ? (double)done / summary->seconds : 0,
+				"longest_gap_seconds", summary->longest_gap_seconds));
 }
 
-static struct import *new_import(struct tool *tool)
+static struct import *new_import(struct tool *tool, const struct arguments *arguments)
 {
 	struct import *import = memory_zeroed(1, sizeof *import);
 
 	import->tool = tool;
-	import->arguments = tool->arguments;
+	import->arguments = arguments;
 	import->batches = memory_zeroed(BATCHES, sizeof *import->batches);
 	for (uint32_t i = 0; i < BATCHES; i++) {
 		struct batch *batch = &import->batches[i];
@@ -482,27 +476,61 @@ static struct import *new_import(struct tool *tool)
 	return import;
 }
 
-static enum tool_exit run(struct tool *tool)
+static void free_import(struct import *import)
 {
-	struct import *import = new_import(tool);
-	struct error error;
-
-	if (tool_source_open(&import->source, import->arguments->path, &error) != 0) {
-		tool_complain("import: %s", error.message);
-		import->outcome = TOOL_USAGE;
-	} else {
-		read_lines(import);
-		print_summary(import);
-		if (import->outcome == TOOL_DONE && import->bad > 0)
-			import->outcome = TOOL_REFUSED;
-	}
-	enum tool_exit outcome = import->outcome;
-
 	tool_source_close(&import->source);
 	for (uint32_t i = 0; i < BATCHES; i++)
 		buffer_close(&import->batches[i].bytes);
 	memory_free(import->batches);
 	memory_free(import);
+}
+
+static enum tool_exit import_all(struct tool *tool, const struct arguments *arguments,
+				 struct import_summary *summary)
+{
+	struct import *import = new_import(tool, arguments);
+	struct error error;
+
+	if (tool_source_open(&import->source, arguments->path, &error) != 0) {
+		tool_complain("import: %s", error.message);
+		import->outcome = TOOL_USAGE;
+	} else {
+		read_lines(import);
+		if (import->outcome == TOOL_DONE && import->bad > 0)
+			import->outcome = TOOL_REFUSED;
+		clear_progress();
+	}
+	enum tool_exit outcome = import->outcome;
+
+	*summary = (struct import_summary){
+		.stored = import->stored,
+		.duplicates = import->duplicates,
+		.bad = import->bad,
+		.seconds = (double)(clock_monotonic_ns() - import->begin_ns) / 1e9,
+		.longest_gap_seconds = (double)import->longest_gap_ns / 1e9};
+	if (import->without_id > 0)
+		tool_complain("import: %" PRIu64
+			      " lines had no \"id\": theirs come from line number "
+			      "and text, so importing the same file again stores nothing twice",
+			      import->without_id);
+	free_import(import);
+	return outcome;
+}
+
+enum tool_exit tool_import_file(struct tool *tool, const char *path, struct import_summary *summary)
+{
+	const struct arguments arguments = {.path = path, .give_up_seconds = GIVE_UP_SECONDS};
+
+	return import_all(tool, &arguments, summary);
+}
+
+static enum tool_exit run(struct tool *tool)
+{
+	struct import_summary summary;
+	enum tool_exit outcome = import_all(tool, tool->arguments, &summary);
+
+	if (outcome != TOOL_USAGE)
+		print_summary(tool, &summary);
 	return outcome;
 }
 

@@ -8,9 +8,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define CHUNK_BYTES	 (256 * KIB)
-#define LINE_BYTES_MAX	 (4 * LIMIT_EVENT_BYTES) /* JSON may be longer than what it says */
-#define ZSTD_MAGIC	 0xfd2fb528u
+#define CHUNK_BYTES      (256 * KIB)
+#define LINE_BYTES_MAX   (4 * LIMIT_EVENT_BYTES) /* JSON may be longer than what it says */
+#define ZSTD_MAGIC       0xfd2fb528u
 #define ZSTD_MAGIC_BYTES 4u
 
 /* More bytes of the file. 1, 0 at its end, negative. */

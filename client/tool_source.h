@@ -10,15 +10,15 @@
 struct tool_source {
 	const char *name; /* for messages */
 	int fd;
-	bool end;	     /* of the file */
-	uint64_t line;	     /* number of the line handed out last */
+	bool end;            /* of the file */
+	uint64_t line;       /* number of the line handed out last */
 	uint64_t bytes_read; /* of the file */
 	uint64_t bytes_all;  /* 0: not known */
 	ZSTD_DStream *zstd;  /* NULL: plain */
 	bool frame_open;     /* the compressed data may not end here */
 	struct buffer raw;   /* compressed bytes not yet looked at */
 	struct buffer text;
-	size_t taken;	 /* of text */
+	size_t taken;    /* of text */
 	size_t searched; /* of text: no newline before */
 };
 
