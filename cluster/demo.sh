@@ -186,7 +186,7 @@ report() {
 	row "killed node caught up within" "$caught_up ms"
 	row "read from nodes 1, 2, 3" "the same $count events, each once, in one order"
 	row "imported again" "nothing was stored twice"
-	row "digest on every node" "$digest"
+	row "digest on every node" "${digest//[{\"\}]/}"
 	printf '%sOK: nothing acknowledged was lost.%s\n\n' "$green" "$plain"
 	printf 'The cluster is still running. Try:\n'
 	printf '  export ANNAL_URL=%s\n' "$url"
