@@ -10,7 +10,7 @@
 #define RAFT_APPLY_H
 
 #include "base/mailbox.h"
-#include "storage/store.h"
+#include "storage/flusher.h"
 
 struct apply;
 struct batch;
@@ -34,16 +34,15 @@ struct apply_item {
 	void *arg;
 };
 
-/* `wake` is called on the apply thread when something is there to take. */
-struct apply *apply_new(struct store *store, void (*wake)(void *arg), void *arg);
+/* `wake` is called on the apply thread when something is there to take. The flusher is told of progress. */
+struct apply *apply_new(struct store *store, struct flusher *flusher, void (*wake)(void *arg),
+			void *arg);
 /* Takes the item (memory_alloc). Loop. */
 void apply_put(struct apply *apply, struct apply_item *item);
 /* What is done, oldest first, linked by mail.next; the caller frees it. Loop. */
 struct apply_item *apply_take(struct apply *apply);
 uint64_t apply_backlog_bytes(const struct apply *apply); /* put, not taken back */
-uint64_t apply_put_index(const struct apply *apply); /* of the last command put; loop */
-/* Wait until this command is applied: 0, -ETIMEDOUT, or the store's error. Any thread but the apply one. */
-int apply_wait(struct apply *apply, uint64_t index, uint32_t timeout_ms, struct error *error);
+uint64_t apply_put_index(const struct apply *apply);     /* of the last command put */
 /* The store went forward by other means (ingest) while the FIFO was empty: start from where it is. */
 void apply_resync(struct apply *apply);
 /* Applies what is in the FIFO, then joins. Everything was taken, or is freed unseen. */

@@ -27,7 +27,8 @@ static int address_copy(char into[ADDRESS_TEXT_BYTES], const char *from, struct 
 	if (status < 0)
 		return status;
 	if (address.port == 0)
-		return error_set(error, -EINVAL, "'%.300s' has port 0: others cannot reach it", from);
+		return error_set(error, -EINVAL, "'%.300s' has port 0: others cannot reach it",
+				 from);
 	address_format(&address, into);
 	return 0;
 }
@@ -65,7 +66,8 @@ static bool nonce_parse(const char *text, uint64_t *nonce)
 	if (digits == 0 || digits > 16 || text[digits] != '\0')
 		return false;
 	for (size_t i = 0; i < digits; i++)
-		value = value << 4 | (uint64_t)(text[i] <= '9' ? text[i] - '0' : text[i] - 'a' + 10);
+		value = value << 4 |
+			(uint64_t)(text[i] <= '9' ? text[i] - '0' : text[i] - 'a' + 10);
 	*nonce = value;
 	return true;
 }
@@ -167,7 +169,8 @@ uint64_t roster_hash(const struct roster *roster)
 		const struct roster_member *member = &roster->members[i];
 
 		hash = checksum64_seeded(&member->id, sizeof member->id, hash);
-		hash = checksum64_seeded(member->endpoint.peer, strlen(member->endpoint.peer), hash);
+		hash = checksum64_seeded(member->endpoint.peer, strlen(member->endpoint.peer),
+					 hash);
 		hash = checksum64_seeded(member->endpoint.client, strlen(member->endpoint.client),
 					 hash);
 	}

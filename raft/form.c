@@ -54,7 +54,8 @@ void form_finish(struct form *form)
 
 	ASSERT(form_is_complete(form) && peers->stage == PEERS_NEW);
 	for (uint32_t i = 0; i < 2; i++) {
-		half[i] = checksum64_seeded(form->cluster_name, strlen(form->cluster_name), half[i]);
+		half[i] =
+			checksum64_seeded(form->cluster_name, strlen(form->cluster_name), half[i]);
 		for (uint32_t j = 0; j < form->roster.count; j++) {
 			uint8_t pair[16];
 
@@ -95,8 +96,8 @@ bool form_find_member(const struct raft_configuration *configuration, uint64_t i
 
 	for (unsigned i = 0; configuration != NULL && i < configuration->n; i++)
 		if (configuration->servers[i].id == id)
-			return endpoint_parse(configuration->servers[i].address, endpoint, &error) ==
-			       0;
+			return endpoint_parse(configuration->servers[i].address, endpoint,
+					      &error) == 0;
 	return false;
 }
 
@@ -112,8 +113,7 @@ static void introduce(const struct form *form, uint64_t peer, struct handshake *
 	handshake->instance = form->peers->instance;
 	handshake->members_hash = roster_hash(&form->roster);
 	memcpy(handshake->cluster_id, form->peers->cluster_id, CLUSTER_ID_BYTES);
-	snprintf(handshake->cluster_name, sizeof handshake->cluster_name, "%s",
-		 form->cluster_name);
+	snprintf(handshake->cluster_name, sizeof handshake->cluster_name, "%s", form->cluster_name);
 	snprintf(handshake->endpoint, sizeof handshake->endpoint, "%s", form->endpoint);
 	if (form_find_member(form->configuration, form->node_id, &endpoint)) {
 		handshake->from_nonce = endpoint.nonce;
@@ -151,7 +151,8 @@ static unsigned verdict_data_lost(const struct form *form, struct handshake *wel
 				  unsigned effect)
 {
 	return verdict(welcome, HANDSHAKE_DATA_LOST, effect,
-		       "node %" PRIu64 " of cluster %s was here before with another data directory. "
+		       "node %" PRIu64
+		       " of cluster %s was here before with another data directory. "
 		       "Its data is gone: remove it (annal cluster remove %" PRIu64
 		       ") and add it again under a new id, then start it with that id",
 		       id, form->cluster_name, id);
@@ -210,8 +211,8 @@ static unsigned judge_forming(struct form *form, const struct handshake *hello,
 			       " were given different initial members",
 			       hello->from, form->node_id);
 	/* Who asks tells its instance, too. */
-	return verdict(welcome, HANDSHAKE_ACCEPTED,
-		       note_found(form, hello->from, hello->instance), "%s", "");
+	return verdict(welcome, HANDSHAKE_ACCEPTED, note_found(form, hello->from, hello->instance),
+		       "%s", "");
 }
 
 static unsigned judge_joining(struct form *form, const struct handshake *hello,
@@ -232,8 +233,8 @@ static unsigned judge_joining(struct form *form, const struct handshake *hello,
 static bool was_removed(const struct form *form, uint64_t id, uint64_t nonce)
 {
 	struct endpoint endpoint;
-	bool member = form_find_member(form->configuration, id, &endpoint) &&
-		      endpoint.nonce == nonce;
+	bool member =
+		form_find_member(form->configuration, id, &endpoint) && endpoint.nonce == nonce;
 
 	return form->running && form->configuration_settled && !member &&
 	       peers_instance_of(form->peers, id, nonce) != 0;
@@ -311,17 +312,17 @@ static unsigned take_list(struct form *form, const struct handshake *welcome,
 		return problem_set(problem, FORM_DATA_LOST, "%s", lost.reason);
 	}
 	if (own == 0 || welcome->instance_count != form->roster.count)
-		return problem_set(problem, FORM_NOTHING,
-				   "cluster %s was formed by other initial members than node %" PRIu64
-				   " was given",
-				   form->cluster_name, form->node_id);
+		return problem_set(
+			problem, FORM_NOTHING,
+			"cluster %s was formed by other initial members than node %" PRIu64
+			" was given",
+			form->cluster_name, form->node_id);
 	for (uint32_t i = 0; i < welcome->instance_count; i++)
 		note_found(form, welcome->instances[i].id, welcome->instances[i].instance);
 	return form_is_complete(form) ? FORM_COMPLETE : FORM_NOTHING;
 }
 
-static unsigned welcomed_forming(struct form *form, uint64_t peer,
-				 const struct handshake *welcome,
+static unsigned welcomed_forming(struct form *form, uint64_t peer, const struct handshake *welcome,
 				 char problem[HANDSHAKE_REASON_BYTES])
 {
 	if (form->peers->stage != PEERS_NEW || welcome->verdict != HANDSHAKE_ACCEPTED)
@@ -354,10 +355,10 @@ static unsigned welcomed_member(struct form *form, uint64_t peer, const struct h
 unsigned form_welcomed(struct form *form, uint64_t peer, const struct handshake *welcome,
 		       char problem[HANDSHAKE_REASON_BYTES])
 {
-	bool same_cluster = strcmp(welcome->cluster_name, form->cluster_name) == 0 &&
-			    (!knows_cluster(form->peers->cluster_id) ||
-			     memcmp(welcome->cluster_id, form->peers->cluster_id,
-				    CLUSTER_ID_BYTES) == 0);
+	bool same_cluster =
+		strcmp(welcome->cluster_name, form->cluster_name) == 0 &&
+		(!knows_cluster(form->peers->cluster_id) ||
+		 memcmp(welcome->cluster_id, form->peers->cluster_id, CLUSTER_ID_BYTES) == 0);
 
 	problem[0] = '\0';
 	if (welcome->verdict == HANDSHAKE_DATA_LOST && same_cluster)

@@ -27,9 +27,10 @@ struct form {
 	struct roster roster; /* the initial members; empty: this node waits to be added */
 	struct peers *peers;
 	char endpoint[ENDPOINT_TEXT_BYTES]; /* of this node while no configuration has it */
-	struct handshake_instance found[LIMIT_MEMBERS]; /* in the roster's order; instance 0: not yet */
+	struct handshake_instance
+		found[LIMIT_MEMBERS]; /* in the roster's order; instance 0: not yet */
 	/* Set by the replica. */
-	bool running; /* raft runs on this node */
+	bool running;                                   /* raft runs on this node */
 	const struct raft_configuration *configuration; /* NULL while raft does not run */
 	bool configuration_settled;                     /* no change is pending */
 };
@@ -39,10 +40,11 @@ enum form_effect {
 	FORM_NOTHING = 0,
 	FORM_RECORDED = 1 << 0, /* peers has a new record: save it */
 	FORM_COMPLETE = 1 << 1, /* every initial member is found: form_finish */
-	FORM_ADOPTED = 1 << 2,  /* peers has the cluster id of the cluster to join: save, start raft */
+	FORM_ADOPTED =
+		1 << 2, /* peers has the cluster id of the cluster to join: save, start raft */
 	FORM_DATA_LOST = 1 << 3, /* this node was here with other data: stop, with the reason */
-	FORM_REMOVED = 1 << 4,  /* this node was removed */
-	FORM_USE = 1 << 5,      /* welcomed: the connection may be used */
+	FORM_REMOVED = 1 << 4,   /* this node was removed */
+	FORM_USE = 1 << 5,       /* welcomed: the connection may be used */
 };
 
 void form_init(struct form *form, uint64_t node_id, const char *cluster_name,

@@ -31,7 +31,7 @@ enum handshake_purpose {
 };
 
 enum handshake_verdict {
-	HANDSHAKE_NONE,      /* in HELLO */
+	HANDSHAKE_NONE, /* in HELLO */
 	HANDSHAKE_ACCEPTED,
 	HANDSHAKE_LATER,     /* not now (forming, pulling): try again */
 	HANDSHAKE_MISMATCH,  /* another cluster, version, id: the operator must look */

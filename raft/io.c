@@ -53,8 +53,7 @@ static int io_send(struct raft_io *raft_io, struct raft_io_send *request,
 	if (io->muted || io->closed != NULL)
 		return RAFT_NOCONNECTION;
 	if (message->type == RAFT_IO_APPEND_ENTRIES)
-		trimmed.append_entries.n_entries =
-			wire_entries_that_fit(&message->append_entries);
+		trimmed.append_entries.n_entries = wire_entries_that_fit(&message->append_entries);
 	endpoint = io->endpoint_of(io->arg, message->server_id);
 	if (endpoint == NULL)
 		endpoint = message->server_address;

@@ -110,8 +110,9 @@ static int sync_directory_of(const char *path, struct error *error)
 	snprintf(directory, sizeof directory, "%.*s", slash != NULL ? (int)(slash - path) : 1,
 		 slash != NULL ? path : ".");
 	int file = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	int status = file < 0 || fsync(file) < 0 ? error_set_errno(error, errno, "sync %s", directory)
-						 : 0;
+	int status = file < 0 || fsync(file) < 0
+			     ? error_set_errno(error, errno, "sync %s", directory)
+			     : 0;
 
 	if (file >= 0)
 		close(file);

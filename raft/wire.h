@@ -48,13 +48,13 @@ enum wire_type {
 	WIRE_WELCOME,
 };
 
-#define WIRE_HEADER_BYTES        32
-#define WIRE_APPEND_META_BYTES   32
-#define WIRE_ENTRY_META_BYTES    16
-#define WIRE_ENTRIES             65536u /* of one frame */
-#define WIRE_META_BYTES          (WIRE_APPEND_META_BYTES + WIRE_ENTRIES * WIRE_ENTRY_META_BYTES)
-#define WIRE_SMALL_META_BYTES    8192u /* of every other type */
-#define WIRE_PAYLOAD_BYTES       LIMIT_PEER_IN_FLIGHT_BYTES
+#define WIRE_HEADER_BYTES      32
+#define WIRE_APPEND_META_BYTES 32
+#define WIRE_ENTRY_META_BYTES  16
+#define WIRE_ENTRIES           65536u /* of one frame */
+#define WIRE_META_BYTES        (WIRE_APPEND_META_BYTES + WIRE_ENTRIES * WIRE_ENTRY_META_BYTES)
+#define WIRE_SMALL_META_BYTES  8192u /* of every other type */
+#define WIRE_PAYLOAD_BYTES     LIMIT_PEER_IN_FLIGHT_BYTES
 
 struct wire_header {
 	enum wire_type type;

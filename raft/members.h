@@ -1,0 +1,61 @@
+/*
+ * Changes of membership and of leadership: one at a time, on the leader. Each waits until the log is at
+ * rest (guard_is_quiet), with intake held meanwhile: what libraft 0.15 does with a change while entries
+ * are in flight is not safe to roll back, and a transfer under load never ends.
+ *
+ *   add       SETTLE ─► spare in the log ─► SETTLE ─► standby in the log ─► promotion, if wished
+ *   assign    SETTLE ─► role in the log;  to voter: CATCH_UP first, then a promotion
+ *   promotion CATCH_UP (intake goes on) ─► SETTLE (with the member's log equal to ours) ─► voter in the log
+ *   remove    SETTLE ─► gone in the log;  the leader itself: a transfer instead, and -EAGAIN
+ *   transfer  SETTLE (likewise) ─► asked to take over ─► it leads, or not in time
+ *
+ * Loop thread only.
+ */
+#ifndef RAFT_MEMBERS_H
+#define RAFT_MEMBERS_H
+
+#include "raft/instance.h"
+#include "raft/replica.h"
+
+#define MEMBERS_SETTLE_MS        5000
+#define MEMBERS_CATCH_UP_MS      30000
+#define MEMBERS_CATCH_UP_ENTRIES 64u /* so near, intake is held for the rest */
+
+enum members_kind { MEMBERS_NONE, MEMBERS_ADD, MEMBERS_ASSIGN, MEMBERS_REMOVE, MEMBERS_TRANSFER };
+enum members_phase { PHASE_SETTLE, PHASE_IN_LOG, PHASE_CATCH_UP, PHASE_TAKING_OVER, PHASE_OVER };
+
+struct members {
+	enum members_kind kind; /* NONE: free */
+	enum members_phase phase;
+	enum member_role role; /* wished for in the end */
+	uint64_t id;
+	struct endpoint endpoint; /* of a new member */
+	int64_t deadline_ms;      /* of the phase */
+	uint64_t term;            /* when it began */
+	bool removing_self;       /* a transfer that a removal asked for */
+	int status;               /* once OVER */
+	struct error error;
+	member_done done;
+	void *arg;
+};
+
+/* Each begins, or ends at once in the next members_turn. */
+void members_add(struct members *members, struct instance *instance, uint64_t id, const char *peer,
+		 const char *client, enum member_role role, member_done done, void *arg);
+void members_assign(struct members *members, struct instance *instance, uint64_t id,
+		    enum member_role role, member_done done, void *arg);
+void members_remove(struct members *members, struct instance *instance, uint64_t id,
+		    member_done done, void *arg);
+void members_transfer(struct members *members, struct instance *instance, uint64_t id,
+		      member_done done, void *arg);
+
+/* Whether proposals and barriers must wait. */
+bool members_hold(const struct members *members);
+/* Once a turn of the loop, and every few ms while members->kind is not NONE. `idle`: nothing that this
+ * node proposed is in flight. instance NULL: raft does not run. */
+void members_turn(struct members *members, struct instance *instance, bool idle);
+
+/* Whether another voter than this node exists. */
+bool members_has_other_voter(const struct instance *instance);
+
+#endif

@@ -1,0 +1,124 @@
+/*
+ * The replica's own parts see each other here; nobody else includes this.
+ *
+ *   replica_start.c  the data directory: whose it is; opening, forming, starting raft
+ *   replica_raft.c   what libraft, the guard and the peers ask of the replica
+ *   replica_stop.c   stopping, step by step
+ *   replica.c        the public doors, the table of states, and what each turn of the loop does
+ */
+#ifndef RAFT_REPLICA_INSIDE_H
+#define RAFT_REPLICA_INSIDE_H
+
+#include "raft/barrier.h"
+#include "raft/disk_watch.h"
+#include "raft/form.h"
+#include "raft/instance.h"
+#include "raft/members.h"
+#include "raft/propose.h"
+
+#define REPLICA_PATH_BYTES 4096
+#define REPLICA_STEP_MS    20  /* of what waits for something to come to rest */
+#define REPLICA_ASK_MS     200 /* between questions to the initial members not found yet */
+
+enum stop_phase {
+	STOP_NOT,
+	STOP_DRAINING,     /* proposals in flight end */
+	STOP_HANDING_OVER, /* another voter takes over */
+	STOP_CLOSING_RAFT,
+	STOP_APPLYING, /* what was committed passes the apply thread */
+	STOP_CLOSING,  /* sockets, timers */
+	STOP_DONE,
+};
+
+/* What `changed` speaks of. */
+struct replica_facts {
+	enum replica_state state;
+	int raft_state;
+	bool ready, removed;
+	uint64_t term, leader_id, configuration_index, uncommitted_index;
+	uint32_t members;
+};
+
+struct replica {
+	struct replica_options options;
+	char data_dir[REPLICA_PATH_BYTES];
+	char cluster_name[HANDSHAKE_NAME_BYTES];
+	enum replica_state state;
+	struct form form;
+	struct peers peers;
+	struct transport *transport;
+	struct apply *apply;
+	struct instance *instance; /* NULL: raft does not run */
+	struct propose propose;
+	struct barrier barrier;
+	struct members members;
+	struct disk_watch disk;
+	int lock; /* the lock on the data directory; -1: none */
+
+	uv_prepare_t prepare; /* before the loop sleeps … */
+	uv_check_t check;     /* … and after it was woken: replica_turn */
+	uv_async_t wake;      /* from the apply thread */
+	uv_timer_t step;      /* runs while something waits to come to rest */
+	uv_work_t save;       /* the peers file, off the loop */
+	struct buffer save_bytes;
+	int save_status;
+	struct error save_error;
+	bool saving, save_wanted;
+	int64_t asked_ms; /* the initial members, last time */
+
+	uint64_t leading_term;  /* this node leads it; 0: none */
+	uint64_t proposed_term; /* a term marker was proposed in it */
+	uint64_t applied_term;  /* a term marker of it came back from the apply thread */
+	bool dirty;             /* something may have changed: another round in this turn */
+	bool in_turn;
+	bool form_wanted; /* every initial member is found, or the cluster to join is known */
+	bool pull_wanted; /* the store does not cover `manifest` */
+	bool raft_closed, drained; /* both: the pull may begin */
+	bool resume_wanted;
+	bool removed;   /* peers say that this node is no member any more */
+	bool starting;  /* errors are returned by replica_start */
+	bool abandoned; /* replica_start failed: nobody is told anything */
+	bool failed;
+	struct error start_error;
+	struct manifest manifest;
+	struct replica_facts told;  /* what `changed` was told of last */
+	struct replica_status last; /* members as long as raft does not run */
+
+	enum stop_phase stop;
+	int64_t stop_deadline_ms;
+	bool handing_over;
+	uint32_t open_parts; /* while STOP_CLOSING */
+	void (*stopped)(void *arg);
+	void *stopped_arg;
+};
+
+void replica_move(struct replica *replica, enum replica_state to);
+/* The node must stop: once. */
+void replica_fail(struct replica *replica, const struct error *error);
+void replica_wake(struct replica *replica); /* a turn soon */
+bool replica_is_ready(const struct replica *replica);
+/* Ready, and no change of membership or leadership asks for silence. */
+bool replica_may_propose(const struct replica *replica);
+void replica_take_applied(struct replica *replica);
+void replica_step(struct replica *replica, bool needed);
+void replica_open_handles(struct replica *replica);
+
+/* replica_start.c */
+int replica_open_instance(struct replica *replica, bool bootstrap, struct error *error);
+void replica_form_turn(struct replica *replica);
+void replica_save_peers(struct replica *replica); /* off the loop */
+
+/* replica_raft.c */
+void replica_fill_instance_options(struct replica *replica, struct instance_options *options);
+void replica_fill_transport_options(struct replica *replica, struct transport_options *options);
+void replica_look_at_configuration(struct replica *replica); /* for handshakes */
+void replica_lead_turn(struct replica *replica);
+void replica_barrier_turn(struct replica *replica);
+void replica_pull_turn(struct replica *replica);
+int replica_submit(void *arg, struct batch *batch, uint8_t *payload, size_t body_bytes);
+
+/* replica_stop.c */
+void replica_stop_turn(struct replica *replica);
+void replica_abandon(struct replica *replica); /* replica_start failed: everything goes by itself */
+
+#endif
