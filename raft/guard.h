@@ -26,8 +26,9 @@ enum guard_row {
 	GUARD_FLOW = 1 << 7,     /* bounded bytes in flight to each peer */
 	GUARD_FAILSTOP = 1 << 8, /* an append that failed stops the node */
 	GUARD_PAYLOAD = 1 << 9,  /* payloads are checked when they are loaded */
-	GUARD_MEMORY = 1 << 10,  /* our own record of term, vote and synced index is compared at load */
-	GUARD_ALL = (1 << 11) - 1,
+	GUARD_MEMORY = 1 << 10,  /* our own record of term, vote and synced index rules at load */
+	GUARD_MEMBERS = 1 << 11, /* a change of members is taken back by our own copy */
+	GUARD_ALL = (1 << 12) - 1,
 };
 
 /*
@@ -49,12 +50,13 @@ struct hardstate_keeper {
 };
 
 struct guard_options {
-	unsigned rows;                /* GUARD_ALL */
-	size_t peer_in_flight_bytes;  /* LIMIT_PEER_IN_FLIGHT_BYTES */
+	unsigned rows;               /* GUARD_ALL */
+	size_t peer_in_flight_bytes; /* LIMIT_PEER_IN_FLIGHT_BYTES */
 	unsigned peer_in_flight_messages;
 	struct hardstate_keeper keeper;
-	struct hardstate loaded;      /* what the keeper found at start; all 0 for a new node */
-	uint64_t store_applied_index; /* the log must reach (snapshot or entries) at least this far */
+	struct hardstate loaded; /* what the keeper found at start; all 0 for a new node */
+	/* The log must reach (snapshot or entries) at least this far. */
+	uint64_t store_applied_index;
 	void *arg;
 	/* In the very callback of libraft that made this node leader, after the barrier. */
 	void (*became_leader)(void *arg, uint64_t term);
@@ -72,6 +74,8 @@ struct guard *guard_new(struct raft *raft, struct raft_io *inner,
 			const struct guard_options *options);
 struct raft_io *guard_io(struct guard *guard); /* what raft_init gets */
 void guard_free(struct guard *guard);          /* after raft_close has called back */
+/* After raft_start failed: why the guard refused what was loaded, whole; "" when it did not. */
+const struct error *guard_damage(const struct guard *guard);
 
 /* Whether libraft may take a snapshot now; else fsm->snapshot answers RAFT_BUSY. */
 bool guard_snapshot_allowed(const struct guard *guard);
@@ -79,10 +83,13 @@ bool guard_snapshot_allowed(const struct guard *guard);
 bool guard_is_quiet(const struct guard *guard);
 /* Bytes of log kept in memory since the last compaction, for steering threshold and trailing. */
 uint64_t guard_log_bytes(const struct guard *guard);
+/* How many of the last entries fit into `bytes`: what to set as trailing. At least 1, as libraft takes
+ * a snapshot with trailing 0 for one that replaces the log. */
+unsigned guard_trailing_for(const struct guard *guard, uint64_t bytes);
 
 struct guard_counters {
-	uint64_t clamped, dropped, barriers, held_results, held_appends, trimmed, jumped, votes_raised,
-		flow_refused, stripped;
+	uint64_t clamped, dropped, barriers, held_results, held_appends, trimmed, jumped,
+		votes_raised, flow_refused, stripped;
 };
 void guard_get_counters(const struct guard *guard, struct guard_counters *counters);
 

@@ -8,9 +8,9 @@
 #include <errno.h>
 #include <inttypes.h>
 
-#define MAGIC		UINT32_C(0x31504e41) /* "ANP1" */
+#define MAGIC           UINT32_C(0x31504e41) /* "ANP1" */
 #define CHECKSUM_OFFSET 24
-#define ALIGNMENT	8u
+#define ALIGNMENT       8u
 
 size_t payload_bytes(size_t body_bytes)
 {

@@ -1,0 +1,437 @@
+/*
+ * The guard's order of events: appends, truncations and snapshots go to the disk; what comes back
+ * reaches libraft when it can stand it.
+ *
+ * An append that is done on disk joins the queue `done`. From there it goes to libraft at once on a
+ * follower, and on a leader whose barrier is not stored yet. After that a leader's own append waits
+ * until a quorum matches it (COMMIT): libraft 0.15 commits only when a follower acknowledges exactly
+ * what the leader has stored, so the leader's own mark must never be ahead of what can be committed.
+ *
+ * The results of followers wait until the barrier of this term is stored here (HOLD): before, libraft
+ * would count entries of earlier terms as committed (Raft, figure 8).
+ *
+ * Failures: an append, put or truncation that fails stops the node (FAILSTOP), because libraft goes on
+ * with a log in memory that is not the one on disk. A truncation or an installation while a snapshot is
+ * being put, or the other way round, would be lost inside raft_uv, which remembers one barrier only:
+ * guard_receive.c keeps such messages away, and what comes through all the same is refused here.
+ */
+#include "raft/guard_internal.h"
+
+struct put {
+	struct raft_io_snapshot_put request;
+	struct raft_io_snapshot_put *outer;
+	raft_io_snapshot_put_cb done;
+	struct guard *guard;
+	raft_index index; /* of the snapshot */
+	bool install;
+};
+
+/* ---- queues ---- */
+
+void guard_appends_init(struct guard_appends *appends)
+{
+	appends->first = NULL;
+	appends->last = &appends->first;
+}
+
+static void appends_put(struct guard_appends *appends, struct guard_append *append)
+{
+	append->next = NULL;
+	*appends->last = append;
+	appends->last = &append->next;
+}
+
+static struct guard_append *appends_take(struct guard_appends *appends)
+{
+	struct guard_append *append = appends->first;
+
+	ASSERT(append != NULL);
+	appends->first = append->next;
+	if (appends->first == NULL)
+		appends->last = &appends->first;
+	return append;
+}
+
+static void appends_remove(struct guard_appends *appends, struct guard_append *append)
+{
+	struct guard_append **at = &appends->first;
+
+	while (*at != append) {
+		ASSERT(*at != NULL);
+		at = &(*at)->next;
+	}
+	*at = append->next;
+	if (append->next == NULL)
+		appends->last = at;
+}
+
+/* Completions of what is about to be cut off say nothing about how far the log reaches. */
+static void appends_limit_stored(struct guard_appends *appends, raft_index last)
+{
+	for (struct guard_append *append = appends->first; append != NULL; append = append->next)
+		if (append->stored > last)
+			append->stored = last;
+}
+
+/* ---- what goes on ---- */
+
+static int descending(const void *a, const void *b)
+{
+	raft_index left = *(const raft_index *)a, right = *(const raft_index *)b;
+
+	return left < right ? 1 : left > right ? -1 : 0;
+}
+
+/* The index that this leader's append may reach: with it, a majority would have it. */
+static raft_index quorum_match(const struct raft *raft)
+{
+	const struct raft_configuration *configuration = &raft->configuration;
+	raft_index *matches = memory_alloc((configuration->n + 1) * sizeof *matches);
+	unsigned others = 0, voters = 0;
+
+	for (unsigned i = 0; i < configuration->n; i++) {
+		if (configuration->servers[i].role != RAFT_VOTER)
+			continue;
+		voters++;
+		if (configuration->servers[i].id != raft->id)
+			matches[others++] = raft->leader_state.progress[i].match_index;
+	}
+	/* voters > others: this node is one of them. */
+	unsigned needed = voters / 2 + 1 - (voters - others);
+	raft_index match = needed == 0 ? UINT64_MAX : 0;
+
+	qsort(matches, others, sizeof *matches, descending);
+	if (needed > 0 && needed <= others)
+		match = matches[needed - 1];
+	memory_free(matches);
+	return match;
+}
+
+static bool leads(const struct guard *guard, raft_term term)
+{
+	return guard->raft->state == RAFT_LEADER && guard->raft->current_term == term &&
+	       guard->leader_term == term;
+}
+
+static bool append_must_wait(const struct guard *guard, const struct guard_append *append)
+{
+	return guard_has(guard, GUARD_COMMIT) && append->leader && leads(guard, append->term) &&
+	       guard->barrier_stored && append->acknowledged > quorum_match(guard->raft);
+}
+
+static void complete(struct guard *guard, struct guard_append *append)
+{
+	bool with_barrier = append->leader && append->term == guard->leader_term &&
+			    guard->barrier_index != 0 &&
+			    append->acknowledged >= guard->barrier_index;
+
+	guard->completing = append;
+	append->done(append->outer, append->status);
+	guard->completing = NULL;
+	if (with_barrier && append->status == 0 && append->term == guard->leader_term)
+		guard->barrier_stored = true;
+	memory_free(append);
+}
+
+static bool complete_appends(struct guard *guard)
+{
+	bool any = false;
+
+	while (guard->done.first != NULL && !guard->failed) {
+		if (append_must_wait(guard, guard->done.first)) {
+			guard->counters.held_appends++;
+			break;
+		}
+		complete(guard, appends_take(&guard->done));
+		any = true;
+	}
+	return any;
+}
+
+void guard_release_appends(struct guard *guard)
+{
+	while (guard->done.first != NULL && !guard->failed)
+		complete(guard, appends_take(&guard->done));
+	if (guard->closing)
+		while (guard->done.first != NULL)
+			memory_free(appends_take(&guard->done));
+}
+
+/* ---- results ---- */
+
+static void free_result(struct guard *guard, struct guard_held_result *held)
+{
+	guard->results_first = held->next;
+	if (guard->results_first == NULL)
+		guard->results_last = &guard->results_first;
+	guard->results_count--;
+	memory_free((char *)(uintptr_t)held->message.server_address);
+	memory_free(held);
+}
+
+void guard_drop_results(struct guard *guard)
+{
+	while (guard->results_first != NULL)
+		free_result(guard, guard->results_first);
+}
+
+bool guard_hold_result(struct guard *guard, const struct raft_message *message)
+{
+	ASSERT(message->type == RAFT_IO_APPEND_ENTRIES_RESULT);
+	if (!guard_has(guard, GUARD_HOLD) || guard->barrier_stored ||
+	    !leads(guard, message->append_entries_result.term))
+		return false;
+	if (guard->results_count == GUARD_HELD_RESULTS)
+		return true;
+	struct guard_held_result *held = memory_zeroed(1, sizeof *held);
+
+	held->message = *message;
+	held->message.server_address = memory_copy_string(message->server_address);
+	*guard->results_last = held;
+	guard->results_last = &held->next;
+	guard->results_count++;
+	guard->counters.held_results++;
+	return true;
+}
+
+static bool deliver_results(struct guard *guard)
+{
+	bool any = false;
+
+	if (!leads(guard, guard->leader_term))
+		guard_drop_results(guard);
+	while (guard->results_first != NULL && guard->barrier_stored && !guard->failed) {
+		struct guard_held_result *held = guard->results_first;
+
+		guard->receive(&guard->io, &held->message);
+		free_result(guard, held);
+		any = true;
+	}
+	return any;
+}
+
+void guard_pump(struct guard *guard)
+{
+	bool any = true;
+
+	if (guard->pumping)
+		return;
+	guard->pumping = true;
+	while (any && !guard_is_over(guard)) {
+		any = complete_appends(guard);
+		any = deliver_results(guard) || any;
+	}
+	guard->pumping = false;
+}
+
+/* ---- append ---- */
+
+static void fail_append(struct guard *guard, int status)
+{
+	struct error error;
+
+	error_set(&error, -1, "a write to the raft log failed: %s (%s)",
+		  guard->inner->errmsg[0] != '\0' ? guard->inner->errmsg : "no details",
+		  raft_strerror(status));
+	guard_fail(guard, &error);
+}
+
+static void on_appended(struct raft_io_append *request, int status)
+{
+	struct guard_append *append = request->data;
+	struct guard *guard = append->guard;
+
+	appends_remove(&guard->in_flight, append);
+	if (!append->leader)
+		guard->follower_appends--;
+	append->status = status;
+	if (status != 0 && status != RAFT_CANCELED && guard_has(guard, GUARD_FAILSTOP) &&
+	    !guard->closing)
+		fail_append(guard, status);
+	if (guard->failed) {
+		memory_free(append);
+		return;
+	}
+	guard_inner_status(guard, status);
+	if (guard->truncating && append->number > guard->truncated_after)
+		guard->truncating = false;
+	if (status == 0)
+		guard_note_synced(guard, append->stored);
+	appends_put(&guard->done, append);
+	if (guard->closing)
+		guard_release_appends(guard);
+	else
+		guard_after_event(guard);
+}
+
+/* libraft answers with its last index, whatever was asked: the answer ends where the request does. */
+static raft_index end_of_request(const struct guard *guard)
+{
+	const struct raft_message *message = guard->answering;
+
+	if (guard->raft->state == RAFT_LEADER || message == NULL ||
+	    message->type != RAFT_IO_APPEND_ENTRIES)
+		return raft_last_index(guard->raft);
+	return message->append_entries.prev_log_index + message->append_entries.n_entries;
+}
+
+int guard_append(struct raft_io *io, struct raft_io_append *request,
+		 const struct raft_entry entries[], unsigned count, raft_io_append_cb done)
+{
+	struct guard *guard = guard_of(io);
+
+	if (guard->failed)
+		return RAFT_IOERR;
+	struct guard_append *append = memory_zeroed(1, sizeof *append);
+
+	append->request.data = append;
+	append->outer = request;
+	append->done = done;
+	append->guard = guard;
+	append->number = ++guard->appends_submitted;
+	append->term = guard->raft->current_term;
+	append->leader = guard->raft->state == RAFT_LEADER;
+	append->acknowledged = end_of_request(guard);
+	append->stored = raft_last_index(guard->raft);
+	appends_put(&guard->in_flight, append);
+	int status =
+		guard->inner->append(guard->inner, &append->request, entries, count, on_appended);
+
+	if (status != 0) {
+		appends_remove(&guard->in_flight, append);
+		memory_free(append);
+		if (guard_has(guard, GUARD_FAILSTOP))
+			fail_append(guard, status);
+		return guard_inner_status(guard, status);
+	}
+	if (!append->leader)
+		guard->follower_appends++;
+	for (unsigned i = 0; i < count; i++)
+		guard->log_bytes += entries[i].buf.len;
+	return 0;
+}
+
+/* ---- truncate ---- */
+
+static void count_truncated(struct guard *guard, raft_index index)
+{
+	const struct raft_entry *entry;
+
+	while ((entry = guard_entry(guard->raft, index++)) != NULL) {
+		ASSERT(guard->log_bytes >= entry->buf.len);
+		guard->log_bytes -= entry->buf.len;
+	}
+}
+
+int guard_truncate(struct raft_io *io, raft_index index)
+{
+	struct guard *guard = guard_of(io);
+	struct error error;
+
+	ASSERT(index > 0);
+	if (guard->failed)
+		return RAFT_IOERR;
+	if (guard_has(guard, GUARD_SERIAL) && (guard->putting || guard->truncating)) {
+		error_set(&error, -1, "the log is to be truncated at index %llu while %s", index,
+			  guard->putting ? "a snapshot is being put" : "it is truncated already");
+		guard_fail(guard, &error);
+		return RAFT_IOERR;
+	}
+	appends_limit_stored(&guard->in_flight, index - 1);
+	if (guard_forget_synced(guard, index - 1) < 0)
+		return RAFT_IOERR;
+	guard->truncating = true;
+	guard->truncated_after = guard->appends_submitted;
+	count_truncated(guard, index);
+	return guard_inner_status(guard, guard->inner->truncate(guard->inner, index));
+}
+
+/* ---- snapshots ---- */
+
+static void count_log(struct guard *guard)
+{
+	const struct raft *raft = guard->raft;
+	const struct raft_entry *entry;
+	raft_index index = raft->log.offset + 1;
+
+	guard->log_bytes = 0;
+	while ((entry = guard_entry(raft, index++)) != NULL)
+		guard->log_bytes += entry->buf.len;
+}
+
+static bool put_failed(struct guard *guard, int status)
+{
+	struct error error;
+
+	if (status == 0 || status == RAFT_CANCELED || guard->closing ||
+	    !guard_has(guard, GUARD_FAILSTOP))
+		return false;
+	error_set(&error, -1, "a raft snapshot could not be written: %s (%s)", guard->inner->errmsg,
+		  raft_strerror(status));
+	guard_fail(guard, &error);
+	return true;
+}
+
+static void on_put(struct raft_io_snapshot_put *request, int status)
+{
+	struct put *put = request->data;
+	struct put finished = *put;
+	struct guard *guard = put->guard;
+
+	memory_free(put);
+	guard->putting = guard->installing = false;
+	if (guard->failed || put_failed(guard, status))
+		return;
+	if (finished.install && status == 0)
+		guard_note_synced(guard, finished.index);
+	guard->put_done = true;
+	finished.done(finished.outer, status);
+	guard->put_done = false;
+	count_log(guard);
+	guard_after_event(guard);
+}
+
+/* The log is replaced by the snapshot, so that is how far it will reach. */
+static int prepare_install(struct guard *guard, raft_index index)
+{
+	guard->installing = true;
+	appends_limit_stored(&guard->in_flight, 0);
+	return guard_forget_synced(guard, index);
+}
+
+int guard_snapshot_put(struct raft_io *io, unsigned trailing, struct raft_io_snapshot_put *request,
+		       const struct raft_snapshot *snapshot, raft_io_snapshot_put_cb done)
+{
+	struct guard *guard = guard_of(io);
+	bool own = request->data == guard->raft;
+
+	if (guard->failed)
+		return RAFT_IOERR;
+	/* libraft drops its own snapshot then, and takes another one later. */
+	if (own && guard_has(guard, GUARD_SERIAL) && (guard->putting || guard->truncating))
+		return RAFT_BUSY;
+	/* raft_uv takes trailing 0 for a snapshot that replaces the log. */
+	if (own && trailing == 0)
+		trailing = 1;
+	if (!own && prepare_install(guard, snapshot->index) < 0)
+		return RAFT_IOERR;
+	struct put *put = memory_zeroed(1, sizeof *put);
+
+	put->request.data = put;
+	put->outer = request;
+	put->done = done;
+	put->guard = guard;
+	put->index = snapshot->index;
+	put->install = !own;
+	guard->putting = true;
+	guard->put_term = guard->raft->current_term;
+	int status =
+		guard->inner->snapshot_put(guard->inner, trailing, &put->request, snapshot, on_put);
+
+	if (status != 0) {
+		guard->putting = guard->installing = false;
+		memory_free(put);
+		put_failed(guard, status);
+	}
+	return guard_inner_status(guard, status);
+}

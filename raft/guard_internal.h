@@ -1,0 +1,158 @@
+/* What the files of the guard share. Nobody else includes it; guard.h is the contract. */
+#ifndef RAFT_GUARD_INTERNAL_H
+#define RAFT_GUARD_INTERNAL_H
+
+#include "base/assert.h"
+#include "base/memory.h"
+#include "raft/guard.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+/* An append on its way: in the disk's queue, or done there and held back from libraft. */
+struct guard_append {
+	struct raft_io_append request; /* what the inner raft_io gets */
+	struct raft_io_append *outer;  /* libraft's */
+	raft_io_append_cb done;
+	struct guard *guard;
+	uint64_t number;         /* in order of submission, from 1 */
+	raft_term term;          /* ours when it was submitted */
+	raft_index acknowledged; /* the most that its completion may acknowledge */
+	raft_index stored;       /* what the log reaches with it; less once it is truncated */
+	bool leader;             /* submitted as leader */
+	int status;
+	struct guard_append *next;
+};
+
+struct guard_appends {
+	struct guard_append *first;
+	struct guard_append **last;
+};
+
+struct guard_held_result {
+	struct raft_message message; /* server_address: owned */
+	struct guard_held_result *next;
+};
+
+struct guard_peer {
+	raft_id id;
+	size_t bytes;      /* handed to the network, not done */
+	unsigned messages; /* the same */
+};
+
+/* Room for every member and those that were members lately; idle ones make place. */
+#define GUARD_PEERS 32
+/* Results held back at once; more are dropped as the network might do. */
+#define GUARD_HELD_RESULTS 4096
+
+struct guard {
+	struct raft_io io; /* first: libraft's callbacks get a pointer to it */
+	struct raft *raft;
+	struct raft_io *inner;
+	struct guard_options options;
+	struct guard_counters counters;
+	raft_io_tick_cb tick;
+	raft_io_recv_cb receive;
+	raft_io_close_cb closed;
+	bool started, closing, failed;
+	struct error damage;
+
+	/* What libraft is busy with while it calls send(). */
+	const struct raft_message *answering;
+	const struct guard_append *completing;
+
+	/* Leadership. */
+	raft_term leader_term;    /* the last one in which this node led */
+	bool barrier_proposed;    /* in leader_term */
+	bool barrier_stored;      /* here, in leader_term */
+	raft_index barrier_index; /* 0: none */
+	struct guard_held_result *results_first;
+	struct guard_held_result **results_last;
+	unsigned results_count;
+
+	/* The log. */
+	struct guard_appends in_flight; /* in order of submission */
+	struct guard_appends done;      /* in order of completion */
+	bool pumping;
+	uint64_t appends_submitted;
+	uint64_t truncated_after; /* appends submitted before the last truncation */
+	bool truncating;          /* until an append behind it is done */
+	unsigned follower_appends;
+	uint64_t log_bytes;
+
+	/* Snapshots. */
+	bool putting, installing, put_done;
+	raft_term put_term;
+
+	/* The last two configurations that libraft holds for committed, for taking one back. */
+	struct raft_configuration configuration[2]; /* [0] is the one in force */
+	raft_index configuration_index[2];
+
+	struct hardstate hard;
+	struct guard_peer peers[GUARD_PEERS];
+};
+
+static inline bool guard_has(const struct guard *guard, enum guard_row row)
+{
+	return (guard->options.rows & row) != 0;
+}
+
+static inline struct guard *guard_of(struct raft_io *io)
+{
+	ASSERT(io->impl != NULL);
+	return io->impl;
+}
+
+/* Whether libraft is not to be called: it has failed or is being closed. */
+static inline bool guard_is_over(const struct guard *guard)
+{
+	return guard->failed || guard->closing;
+}
+
+/* guard.c */
+void guard_fail(struct guard *guard, const struct error *error);
+int guard_inner_status(struct guard *guard, int status); /* copies the inner message on error */
+void guard_after_event(struct guard *guard);
+/* The entry at an index of libraft's log in memory, or NULL. */
+const struct raft_entry *guard_entry(const struct raft *raft, raft_index index);
+
+/* guard_append.c */
+void guard_appends_init(struct guard_appends *appends);
+int guard_append(struct raft_io *io, struct raft_io_append *request,
+		 const struct raft_entry entries[], unsigned count, raft_io_append_cb done);
+int guard_truncate(struct raft_io *io, raft_index index);
+int guard_snapshot_put(struct raft_io *io, unsigned trailing, struct raft_io_snapshot_put *request,
+		       const struct raft_snapshot *snapshot, raft_io_snapshot_put_cb done);
+/* Hand completed appends to libraft, and held results once the barrier is stored. */
+void guard_pump(struct guard *guard);
+/* All of them, whatever they wait for: before this node steps down, and when it closes. */
+void guard_release_appends(struct guard *guard);
+void guard_drop_results(struct guard *guard);
+/* Keep an AppendEntries result until the barrier is stored; false: deliver it now. */
+bool guard_hold_result(struct guard *guard, const struct raft_message *message);
+
+/* guard_receive.c */
+void guard_receive(struct raft_io *inner, struct raft_message *message);
+
+/* guard_send.c */
+int guard_send(struct raft_io *io, struct raft_io_send *request, const struct raft_message *message,
+	       raft_io_send_cb done);
+
+/* guard_state.c */
+int guard_load(struct raft_io *io, raft_term *term, raft_id *vote, struct raft_snapshot **snapshot,
+	       raft_index *start, struct raft_entry *entries[], size_t *count);
+int guard_bootstrap(struct raft_io *io, const struct raft_configuration *configuration);
+int guard_set_term(struct raft_io *io, raft_term term);
+int guard_set_vote(struct raft_io *io, raft_id vote);
+void guard_note_synced(struct guard *guard, raft_index index);
+int guard_forget_synced(struct guard *guard, raft_index last); /* durably, before a truncation */
+
+/* guard_members.c */
+void guard_members_loaded(struct guard *guard, const struct raft_snapshot *snapshot,
+			  raft_index start, const struct raft_entry entries[], size_t count);
+void guard_members_watch(struct guard *guard);
+/* Entries from `index` on are about to be truncated. */
+void guard_members_take_back(struct guard *guard, raft_index index);
+void guard_members_close(struct guard *guard);
+
+#endif

@@ -1,0 +1,200 @@
+/*
+ * Messages on their way to the network: answers that say too much are corrected (CLAMP, JUMP, VOTE),
+ * those that answer for another time are dropped (SERIAL, CLAMP), and what is not yet sent to a peer
+ * is bounded (FLOW): RAFT_NOCONNECTION makes libraft come again at the next heartbeat.
+ */
+#include "raft/guard_internal.h"
+
+struct send {
+	struct raft_io_send request;
+	struct raft_io_send *outer;
+	raft_io_send_cb done;
+	struct guard *guard;
+	raft_id peer;
+	size_t bytes;
+};
+
+/* What an entry costs beside its payload. */
+#define ENTRY_OVERHEAD_BYTES 16
+
+/* ---- answers ---- */
+
+/* The leader takes a success for a statement about every entry up to the index in it. */
+static bool clamp_success(struct guard *guard, struct raft_append_entries_result *result)
+{
+	raft_index limit = UINT64_MAX;
+
+	if (guard->completing != NULL) {
+		if (guard->completing->term != guard->raft->current_term)
+			return false;
+		limit = guard->completing->acknowledged;
+	} else if (guard->answering != NULL && guard->answering->type == RAFT_IO_APPEND_ENTRIES) {
+		limit = guard->answering->append_entries.prev_log_index +
+			guard->answering->append_entries.n_entries;
+	}
+	/* What is committed here is the same everywhere. */
+	if (limit < guard->raft->commit_index)
+		limit = guard->raft->commit_index;
+	if (result->last_log_index > limit) {
+		result->last_log_index = limit;
+		guard->counters.clamped++;
+	}
+	return true;
+}
+
+/* Where the leader tries next: before the whole term that does not match. */
+static void jump_back(struct guard *guard, struct raft_append_entries_result *result)
+{
+	const struct raft *raft = guard->raft;
+	const struct raft_message *message = guard->answering;
+
+	if (message == NULL || message->type != RAFT_IO_APPEND_ENTRIES ||
+	    message->append_entries.term != raft->current_term)
+		return;
+	raft_index index = message->append_entries.prev_log_index;
+	const struct raft_entry *entry = guard_entry(raft, index);
+
+	if (entry == NULL)
+		return;
+	raft_term conflicting = entry->term;
+
+	while (entry != NULL && entry->term == conflicting && index > raft->commit_index)
+		entry = guard_entry(raft, --index);
+	if (result->last_log_index > index) {
+		result->last_log_index = index;
+		guard->counters.jumped++;
+	}
+}
+
+/* An installation that ends after its leader did has nobody to answer to. */
+static bool is_late_install(const struct guard *guard)
+{
+	return guard->put_done && (guard->raft->state != RAFT_FOLLOWER ||
+				   guard->put_term != guard->raft->current_term);
+}
+
+static bool correct_result(struct guard *guard, struct raft_message *message)
+{
+	struct raft_append_entries_result *result = &message->append_entries_result;
+
+	if (guard_has(guard, GUARD_SERIAL) && (is_late_install(guard) || message->server_id == 0))
+		return false;
+	if (result->rejected == 0 && guard_has(guard, GUARD_CLAMP))
+		return clamp_success(guard, result);
+	if (result->rejected != 0 && guard_has(guard, GUARD_JUMP))
+		jump_back(guard, result);
+	return true;
+}
+
+/* A candidate that lags must learn the term, or nobody is ever elected. */
+static void correct_vote(struct guard *guard, struct raft_request_vote_result *result)
+{
+	if (result->pre_vote == raft_tribool_true && !result->vote_granted &&
+	    result->term < guard->raft->current_term && guard_has(guard, GUARD_VOTE)) {
+		result->term = guard->raft->current_term;
+		guard->counters.votes_raised++;
+	}
+}
+
+/* ---- flow ---- */
+
+static struct guard_peer *find_peer(struct guard *guard, raft_id id)
+{
+	struct guard_peer *idle = NULL;
+
+	for (int i = 0; i < GUARD_PEERS; i++) {
+		struct guard_peer *peer = &guard->peers[i];
+
+		if (peer->id == id)
+			return peer;
+		if (peer->messages == 0 && idle == NULL)
+			idle = peer;
+	}
+	ASSERT(idle != NULL);
+	*idle = (struct guard_peer){.id = id};
+	return idle;
+}
+
+static void on_sent(struct raft_io_send *request, int status)
+{
+	struct send *send = request->data;
+	struct guard *guard = send->guard;
+	struct guard_peer *peer = find_peer(guard, send->peer);
+	struct raft_io_send *outer = send->outer;
+	raft_io_send_cb done = send->done;
+
+	ASSERT(peer->messages > 0 && peer->bytes >= send->bytes);
+	peer->bytes -= send->bytes;
+	peer->messages--;
+	memory_free(send);
+	if (done != NULL && !guard->failed)
+		done(outer, status);
+}
+
+static size_t bytes_of(const struct raft_append_entries *append)
+{
+	size_t bytes = 0;
+
+	for (unsigned i = 0; i < append->n_entries; i++)
+		bytes += append->entries[i].buf.len + ENTRY_OVERHEAD_BYTES;
+	return bytes;
+}
+
+static bool is_too_much(const struct guard *guard, const struct guard_peer *peer, size_t bytes)
+{
+	const struct guard_options *options = &guard->options;
+
+	return (bytes > 0 && peer->bytes > 0 &&
+		peer->bytes + bytes > options->peer_in_flight_bytes) ||
+	       peer->messages >= options->peer_in_flight_messages;
+}
+
+static int send_bounded(struct guard *guard, struct raft_io_send *request,
+			const struct raft_message *message, raft_io_send_cb done)
+{
+	struct guard_peer *peer = find_peer(guard, message->server_id);
+	size_t bytes = bytes_of(&message->append_entries);
+
+	if (is_too_much(guard, peer, bytes)) {
+		guard->counters.flow_refused++;
+		return RAFT_NOCONNECTION;
+	}
+	struct send *send = memory_zeroed(1, sizeof *send);
+
+	send->request.data = send;
+	send->outer = request;
+	send->done = done;
+	send->guard = guard;
+	send->peer = message->server_id;
+	send->bytes = bytes;
+	peer->bytes += bytes;
+	peer->messages++;
+	int status = guard->inner->send(guard->inner, &send->request, message, on_sent);
+
+	if (status != 0) {
+		peer->bytes -= bytes;
+		peer->messages--;
+		memory_free(send);
+	}
+	return guard_inner_status(guard, status);
+}
+
+int guard_send(struct raft_io *io, struct raft_io_send *request, const struct raft_message *message,
+	       raft_io_send_cb done)
+{
+	struct guard *guard = guard_of(io);
+	struct raft_message corrected = *message;
+
+	if (guard->failed)
+		return RAFT_CANCELED;
+	if (message->type == RAFT_IO_APPEND_ENTRIES && guard_has(guard, GUARD_FLOW))
+		return send_bounded(guard, request, message, done);
+	if (message->type == RAFT_IO_APPEND_ENTRIES_RESULT && !correct_result(guard, &corrected)) {
+		guard->counters.dropped++;
+		return RAFT_CANCELED;
+	}
+	if (message->type == RAFT_IO_REQUEST_VOTE_RESULT)
+		correct_vote(guard, &corrected.request_vote_result);
+	return guard_inner_status(guard,
+				  guard->inner->send(guard->inner, request, &corrected, done));
+}

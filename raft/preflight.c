@@ -1,0 +1,86 @@
+/* The check of a raft directory before raft_uv gets it. */
+#include "raft/preflight.h"
+
+#include "base/assert.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <regex.h>
+#include <stdbool.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* What raft_uv makes, and what it leaves behind when it is cut off. */
+static const char known_names[] = "^(metadata[12]|open-[0-9]+|[0-9]{16}-[0-9]{16}"
+				  "|snapshot-[0-9]+-[0-9]+-[0-9]+(\\.meta)?|tmp-.*)$";
+
+static bool is_open_segment(const char *name)
+{
+	return strncmp(name, "open-", 5) == 0;
+}
+
+static int extend(int directory, const char *name, size_t segment_bytes, struct error *error)
+{
+	struct stat stat;
+	int file = openat(directory, name, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+	int status = 0;
+
+	if (file < 0)
+		return error_set_errno(error, errno, "open segment %s", name);
+	if (fstat(file, &stat) != 0)
+		status = error_set_errno(error, errno, "stat segment %s", name);
+	else if ((size_t)stat.st_size < segment_bytes &&
+		 (ftruncate(file, (off_t)segment_bytes) != 0 || fsync(file) != 0))
+		status = error_set_errno(error, errno, "extend segment %s", name);
+	close(file);
+	return status;
+}
+
+static int check_file(int directory, const char *name, const regex_t *known, size_t segment_bytes,
+		      struct error *error)
+{
+	struct stat stat;
+
+	if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
+		return 0;
+	if (fstatat(directory, name, &stat, AT_SYMLINK_NOFOLLOW) != 0)
+		return error_set_errno(error, errno, "stat %s", name);
+	if (!S_ISREG(stat.st_mode) || regexec(known, name, 0, NULL, 0) != 0)
+		return error_set(error, -EBADMSG,
+				 "\"%s\" is no part of a raft log: move it out of the directory",
+				 name);
+	return is_open_segment(name) ? extend(directory, name, segment_bytes, error) : 0;
+}
+
+static int check_all(DIR *directory, size_t segment_bytes, struct error *error)
+{
+	regex_t known;
+	struct dirent *entry;
+	int status = 0;
+	int compiled = regcomp(&known, known_names, REG_EXTENDED | REG_NOSUB);
+
+	ASSERT(compiled == 0);
+	while (status == 0 && (entry = readdir(directory)) != NULL)
+		status = check_file(dirfd(directory), entry->d_name, &known, segment_bytes, error);
+	regfree(&known);
+	return status;
+}
+
+int raft_preflight(const char *directory, size_t segment_bytes, struct error *error)
+{
+	ASSERT(segment_bytes > 0);
+	DIR *opened = opendir(directory);
+
+	if (opened == NULL && errno == ENOENT)
+		return 0;
+	if (opened == NULL)
+		return error_set_errno(error, errno, "open %s", directory);
+	int status = check_all(opened, segment_bytes, error);
+
+	if (status < 0)
+		error_prefix(error, "%s", directory);
+	closedir(opened);
+	return status;
+}
