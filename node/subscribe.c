@@ -159,7 +159,10 @@ static struct subscription *find(struct session *session, uint64_t number)
 		struct subscription *found = TABLE_ENTRY(link, struct subscription, link);
 
 		if (found->number == number)
-			return found->subscriber->session == session ? found : NULL;
+			return found->subscriber->session == session &&
+					       found->state != SUBSCRIPTION_LOCATING
+				       ? found
+				       : NULL;
 	}
 	return NULL;
 }

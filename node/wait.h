@@ -6,7 +6,7 @@
  *   at_least ────────────────────────────► POSITION ──applied──► reached
  *   linearizable ──► BARRIER ──position──►    │
  *                       └────────────────┬────┘
- *                                   in good time before its deadline ──► answered with an error
+ *                                     deadline ──► answered with an error
  *
  * Barrier: the leader asks its replica; any other node asks the leader ("$read_barrier"). One
  * question is outstanding at a time; it serves those that had come before it was sent, and who
@@ -34,18 +34,16 @@ struct consistency {
  */
 bool consistency_from_request(struct request *request, struct consistency *consistency);
 
-/* Embedded in what waits; it must live until done(). */
+/* Embedded in what waits; it must live until done(), or waits_give_up(). */
 struct waiter {
 	struct request *request; /* the owner's */
-	/* Once. false: it was not reached; the request has been answered, or nobody wants it any
-	 * more. */
+	/* Once. false: the node is stopping, and the request has been answered so. */
 	void (*done)(struct waiter *waiter, bool reached);
 	/* private */
-	uint64_t position; /* 0: waits for a barrier */
-	int64_t expires_ms;
-	size_t place; /* in the heap */
-	struct waiter *next, **link;
-	struct waiter *queue_next;
+	uint64_t position;              /* 0: waits for a barrier */
+	size_t place;                   /* in the heap */
+	struct waiter *next, *previous; /* among those that wait for a barrier */
+	bool asking;
 };
 
 struct waits *waits_new(struct node *node);
@@ -53,6 +51,8 @@ struct waits *waits_new(struct node *node);
 void waits_free(struct waits *waits);
 /* true: it holds already, and done() is not called. `waiter` has its request and done set. */
 bool waits_add(struct waits *waits, struct waiter *waiter, struct consistency consistency);
+/* request->ended: answers what was missing, if there is anybody to answer; done() is not called. */
+void waits_give_up(struct waits *waits, struct waiter *waiter);
 /* The head has moved. */
 void waits_advance(struct waits *waits, uint64_t head);
 /* Leader or role changed: a question to another node than the leader is asked anew. */
