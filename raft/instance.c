@@ -142,11 +142,12 @@ static int start(struct instance *instance, const struct instance_options *optio
 		return error_set(error, -EIO, "begin the log in %s/raft: %s", options->data_dir,
 				 instance->io.raft_io.errmsg);
 	status = raft_start(raft);
-	if (status != 0)
-		return error_set(error, status == RAFT_NOMEM ? -ENOMEM : -EBADMSG,
-				 "read the log in %s/raft: %s", options->data_dir,
-				 raft_errmsg(raft));
-	return 0;
+	if (status == 0)
+		return 0;
+	const struct error *damage = guard_damage(instance->guard);
+
+	return error_set(error, -EBADMSG, "%s/raft: %s", options->data_dir,
+			 damage->message[0] != '\0' ? damage->message : raft_errmsg(raft));
 }
 
 static void instance_free(struct instance *instance)
