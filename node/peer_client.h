@@ -32,6 +32,8 @@ struct peer_client *peer_client_new(struct uv_loop_s *loop, const char *address)
 void peer_client_call(struct peer_client *client, struct peer_call *call, const char *method,
 		      struct span params);
 size_t peer_client_unsent(const struct peer_client *client);
+/* Calls that were not sent yet end as PEER_NEVER_SENT before it returns; the others go on. */
+void peer_client_retire(struct peer_client *client);
 /* Calls in flight end (as said above) before it returns; the handle closes later. */
 void peer_client_free(struct peer_client *client);
 

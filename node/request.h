@@ -10,6 +10,7 @@
 
 #include "base/answer.h"
 #include "base/msgpack.h"
+#include "node/arguments.h"
 
 struct node;
 struct session;
@@ -28,9 +29,27 @@ struct request {
 	uint32_t references;
 	/* What its timeout means: "none" (nothing was proposed) until this is set. */
 	bool maybe_proposed;
+	/*
+	 * Of the method that handles it: called at the deadline before the TIMEOUT is given, so it may
+	 * answer otherwise, and when the session has gone, so it may stop working. NULL: nobody asks.
+	 */
+	void (*ended)(struct request *request);
+	void *handler;                                  /* of the same */
+	struct arguments arguments;                     /* private to request.c */
 	struct request *deadline_next, **deadline_link; /* private to deadline.c */
 	struct request *session_next, **session_link;   /* private to session.c */
 };
+
+/*
+ * A request with one reference, the caller's, already counted and linked to its session. `params` is
+ * copied: one msgpack map that a scanner has passed. The deadline is set later, by dispatch.
+ */
+struct request *request_new(struct node *node, struct session *session, uint32_t msgid,
+			    struct span params);
+/* The deadline has passed: answers TIMEOUT {outcome}, unless `ended` has answered. For deadline.c. */
+void request_expire(struct request *request);
+/* The session goes: there is nobody to answer any more. For session.c. */
+void request_abandon(struct request *request);
 
 struct request *request_hold(struct request *request);
 void request_release(struct request *request);
@@ -44,6 +63,14 @@ void request_answer_error(struct request *request, enum answer_code code, const 
 /* INVALID_ARGUMENT with {argument} */
 void request_answer_invalid(struct request *request, const char *argument, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
+/* With {retry_after_ms}, and {reason} unless it is NULL: NO_LEADER, OVERLOADED. */
+void request_answer_retry(struct request *request, enum answer_code code, const char *reason,
+			  const char *message);
+/* TOO_LARGE {limit, size} */
+void request_answer_too_large(struct request *request, uint64_t limit, uint64_t size,
+			      const char *message);
+/* TIMEOUT {outcome: "unknown"}: it was proposed, and nobody can say what became of it. */
+void request_answer_unknown(struct request *request);
 /* A whole error map, made by the caller (with request_error_begin). */
 void request_answer_error_map(struct request *request, struct span error);
 /* Write a map header for `extra` more pairs, then code and message; the caller adds the pairs. */

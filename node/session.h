@@ -28,6 +28,8 @@ struct session_transport {
 	void (*pause)(void *arg, bool paused);
 	/* Send what was written, then close; session_free follows from the transport. */
 	void (*close)(void *arg);
+	/* Something waits for session_flush: told once until it is called. May be NULL. */
+	void (*dirty)(void *arg);
 };
 
 struct session *session_new(struct node *node, const struct session_transport *transport,
@@ -39,9 +41,27 @@ void session_receive(struct session *session, const uint8_t *bytes, size_t size)
 void session_flush(struct session *session);
 /* How many bytes written to the transport are still unsent; called when it shrinks. */
 void session_set_unsent(struct session *session, size_t bytes);
+/* End it after a last notification ["error", [{code, message}]]. Not from within session_receive. */
+void session_fail(struct session *session, enum answer_code code, const char *message);
+/* That notification as its bytes. */
+void session_write_last_error(struct buffer *into, enum answer_code code, const char *message);
 bool session_in_message(const struct session *session); /* a message has begun and not ended */
+size_t session_message_bytes(const struct session *session); /* of it that have arrived */
+uint64_t session_message_count(const struct session *session); /* whole ones so far */
 
 /* ---- for requests and subscriptions ---- */
+
+/* From when a request is made until it is answered. */
+void session_link_request(struct session *session, struct request *request);
+void session_unlink_request(struct session *session, struct request *request);
+uint32_t session_requests_in_flight(const struct session *session);
+
+/*
+ * Requests that another node forwards are numbered in turns (node/route.h): after one of a turn was
+ * refused for want of leadership, the later ones of that turn are too, so that order is kept.
+ */
+uint64_t session_refused_turn(const struct session *session); /* 0: none */
+void session_set_refused_turn(struct session *session, uint64_t turn);
 
 /* Answers: exactly one of them for each request, then the request is gone. Any order. `result` is one
  * msgpack value, copied. */

@@ -1,0 +1,49 @@
+/*
+ * The methods: one table feeds the declarations, the dispatch and the documentation. A handler gets a
+ * request of which it owns one reference: it answers, at once or later, and releases it.
+ */
+#ifndef NODE_METHODS_H
+#define NODE_METHODS_H
+
+#include "node/request.h"
+
+enum method_flag {
+	METHOD_BEGINS =
+		1, /* begins something: refused with SHUTTING_DOWN once the node is stopping */
+	METHOD_PRIVATE = 2, /* between nodes; not for clients, not in the documentation */
+};
+
+/* X(name on the wire, handler, flags) — in order of how often they are asked for */
+#define METHOD_TABLE(X)                                                                            \
+	X("append", method_append, METHOD_BEGINS)                                                  \
+	X("read_stream", method_read_stream, 0)                                                    \
+	X("read_all", method_read_all, 0)                                                          \
+	X("read_event", method_read_event, 0)                                                      \
+	X("$read_barrier", method_read_barrier, METHOD_PRIVATE)                                    \
+	X("ping", method_ping, 0)                                                                  \
+	X("hello", method_hello, 0)                                                                \
+	X("stream_info", method_stream_info, 0)                                                    \
+	X("subscribe", method_subscribe, METHOD_BEGINS)                                            \
+	X("unsubscribe", method_unsubscribe, 0)                                                    \
+	X("stats", method_stats, 0)                                                                \
+	X("digest", method_digest, 0)                                                              \
+	X("cluster_status", method_cluster_status, 0)                                              \
+	X("cluster_add", method_cluster_add, METHOD_BEGINS)                                        \
+	X("cluster_assign", method_cluster_assign, METHOD_BEGINS)                                  \
+	X("cluster_remove", method_cluster_remove, METHOD_BEGINS)                                  \
+	X("cluster_transfer", method_cluster_transfer, METHOD_BEGINS)
+
+#define X(name, handler, flags) void handler(struct request *request);
+METHOD_TABLE(X)
+#undef X
+
+struct method {
+	const char *name;
+	void (*handle)(struct request *request);
+	unsigned flags;
+};
+
+/* NULL when there is none of that name. */
+const struct method *method_find(struct span name);
+
+#endif
