@@ -7,7 +7,7 @@
 
 #include <errno.h>
 
-#define MAGIC		"ANB1"
+#define MAGIC           "ANB1"
 #define CHECKSUM_OFFSET 28
 
 void block_builder_init(struct block_builder *builder)

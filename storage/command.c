@@ -6,11 +6,11 @@
 
 #include <errno.h>
 
-#define FORMAT			 1
-#define ITEM_HEADER_BYTES	 4
-#define SECTION_HEADER_BYTES	 4
+#define FORMAT                   1
+#define ITEM_HEADER_BYTES        4
+#define SECTION_HEADER_BYTES     4
 #define EXPECTATION_HEADER_BYTES 16
-#define U24_MAX			 0xffffffu
+#define U24_MAX                  0xffffffu
 
 static_assert(RECORD_BYTES_MAX <= U24_MAX, "a record fits into a section");
 static_assert(LIMIT_ENTRY_BYTES_MAX <= UINT32_MAX, "an item's length fits into 32 bits");

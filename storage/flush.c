@@ -108,7 +108,7 @@ static int put_blocks(struct flush *flush)
 /* ---- lists ---- */
 
 struct pair {
-	uint32_t list;	/* number in names */
+	uint32_t list;  /* number in names */
 	uint32_t place; /* of the record in the generation */
 };
 

@@ -318,6 +318,7 @@ static int seek_at_most(struct lmdb_cursor *cursor, struct span wanted, MDB_val 
 static int seek(struct lmdb_cursor *cursor, enum kv_seek how, struct span wanted, MDB_val *key,
 		MDB_val *value)
 {
+	ASSERT(how <= KV_AT_MOST);
 	switch (how) {
 	case KV_FIRST:
 		return mdb_cursor_get(cursor->mdb, key, value, MDB_FIRST);
@@ -333,7 +334,6 @@ static int seek(struct lmdb_cursor *cursor, enum kv_seek how, struct span wanted
 	case KV_AT_MOST:
 		return seek_at_most(cursor, wanted, key, value);
 	}
-	ASSERT(!"a known way to seek");
 	return MDB_NOTFOUND;
 }
 

@@ -28,7 +28,7 @@ struct version {
 };
 
 struct kv_memory_disk {
-	pthread_mutex_t lock;	/* guards the pointers below */
+	pthread_mutex_t lock;   /* guards the pointers below */
 	pthread_mutex_t writer; /* held during a write transaction */
 	struct version *tables[KV_TABLE_COUNT];
 	uint64_t fail_in; /* commits */
@@ -383,6 +383,7 @@ static size_t seek_place(const struct memory_cursor *cursor, enum kv_seek how, s
 	const struct version *version = cursor->version;
 	size_t at;
 
+	ASSERT(how <= KV_AT_MOST);
 	switch (how) {
 	case KV_FIRST:
 		return 0;
@@ -400,7 +401,6 @@ static size_t seek_place(const struct memory_cursor *cursor, enum kv_seek how, s
 			return at;
 		return at - 1;
 	}
-	ASSERT(!"a known way to seek");
 	return SIZE_MAX;
 }
 

@@ -8,8 +8,8 @@
 #include <assert.h>
 #include <errno.h>
 
-#define MAGIC		"ANNALMF1"
-#define MAGIC_BYTES	8
+#define MAGIC           "ANNALMF1"
+#define MAGIC_BYTES     8
 #define CHECKSUM_OFFSET 56
 
 static_assert(CHECKSUM_OFFSET + 8 == MANIFEST_BYTES, "the checksum comes last");

@@ -193,7 +193,7 @@ struct reading_stream {
 	struct span name;
 	struct filling filling;
 	struct stream_facts facts; /* as of the page's head */
-	uint64_t version;	   /* the next to look at */
+	uint64_t version;          /* the next to look at */
 };
 
 static bool done_stream(const struct reading_stream *reading)

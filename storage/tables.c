@@ -9,16 +9,16 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-#define STATE_MAGIC	   "ANNALST1"
-#define STATE_BYTES	   120
-#define STATE_KEY	   "state"
-#define STATE_INGESTING	   UINT64_C(1)
-#define IDENTITY_MAGIC	   "ANNALID1"
-#define IDENTITY_BYTES	   40
-#define ROW_NAME_FLAG	   0x80
+#define STATE_MAGIC        "ANNALST1"
+#define STATE_BYTES        120
+#define STATE_KEY          "state"
+#define STATE_INGESTING    UINT64_C(1)
+#define IDENTITY_MAGIC     "ANNALID1"
+#define IDENTITY_BYTES     40
+#define ROW_NAME_FLAG      0x80
 #define ROW_HEAD_BYTES_MAX (1 + 4 * VARINT_BYTES_MAX + 16)
 #define ROW_CHECKSUM_BYTES 4
-#define LONG_NAME_MARK	   0xff
+#define LONG_NAME_MARK     0xff
 
 enum kv_table tables_of_names(enum tables_list list)
 {

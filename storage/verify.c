@@ -37,7 +37,7 @@ struct verify {
 	struct map names[TABLES_LISTS]; /* name → number of the wanted */
 	struct buffer wanted[TABLES_LISTS];
 	uint64_t chunks[TABLES_LISTS]; /* walked */
-	struct buffer numbers;	       /* a byte for each number of a list: taken */
+	struct buffer numbers;         /* a byte for each number of a list: taken */
 	uint64_t next_position;
 	uint64_t hash;
 	int64_t created;

@@ -1,0 +1,89 @@
+#!/usr/bin/env python3
+"""Writes the seeds of the fuzz targets of storage: records of every form, commands of every kind."""
+import os
+import struct
+
+HERE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "corpus")
+
+
+def text(value):
+    size = len(value)
+    if size < 32:
+        return bytes([0xA0 | size]) + value
+    if size < 256:
+        return bytes([0xD9, size]) + value
+    return b"\xda" + struct.pack(">H", size) + value
+
+
+def blob(value):
+    size = len(value)
+    if size < 256:
+        return bytes([0xC4, size]) + value
+    return b"\xc5" + struct.pack(">H", size) + value
+
+
+def record(number, stream=b"Order-1", kind=b"placed", data=b"{}", metadata=b"", tags=()):
+    fixed = b"\x99\xcf" + bytes(8) + b"\xcf" + bytes(8) + b"\xcf" + bytes(8)
+    ident = struct.pack(">QQ", (number << 16) | 0x7000, number)
+    count = bytes([0x90 | len(tags)]) if len(tags) < 16 else b"\xdc" + struct.pack(">H", len(tags))
+    return (fixed + b"\xc4\x10" + ident + text(stream) + text(kind) + blob(data) + blob(metadata)
+            + count + b"".join(text(tag) for tag in tags))
+
+
+def section(tag, content):
+    return struct.pack("<I", tag | len(content) << 8) + content
+
+
+def expectation(stream, kind=0, version=0, written=1, index=0):
+    return section(1, struct.pack("<BBHIQ", kind, written, 0, index, version) + stream)
+
+
+def item(*sections):
+    content = b"".join(sections)
+    return struct.pack("<I", len(content)) + content
+
+
+def command(*items, kind=1):
+    return struct.pack("<BBHIq", kind, 1, 0, len(items), 1700000000 * 10**9) + b"".join(items)
+
+
+ONE = item(expectation(b"Order-1"), section(2, record(1)))
+TWO = item(expectation(b"a"), expectation(b"b", kind=3, written=0),
+           section(2, record(2, b"a")), section(2, record(3, b"a")))
+
+RECORDS = {
+    "plain": record(1), "tags": record(2, tags=(b"x", b"y" * 40)),
+    "many-tags": record(3, tags=tuple(b"t%d" % i for i in range(20))),
+    "long-names": record(4, b"n" * 300, b"k" * 100), "large": record(5, data=b"d" * 700),
+    "system": record(6, b"$checkpoint-x"), "cut": record(7)[:60],
+}
+
+COMMANDS = {
+    "term": command(kind=2), "empty": command(), "one": command(ONE), "twice": command(ONE, ONE),
+    "two": command(TWO, ONE),
+    "versions": command(item(expectation(b"s", 1, 0), section(2, record(9, b"s"))),
+                        item(expectation(b"s", 1, 1), section(2, record(10, b"s"))),
+                        item(expectation(b"s", 1, 9), section(2, record(11, b"s"))),
+                        item(expectation(b"s", 2), section(2, record(12, b"s")))),
+    "same-id": command(item(expectation(b"s"), section(2, record(1, b"s")),
+                            section(2, record(1, b"s")))),
+    "conflict": command(item(expectation(b"s"), section(2, record(1, b"s"))),
+                        item(expectation(b"s"), section(2, record(1, b"s")),
+                             section(2, record(2, b"s")))),
+    "long-name": command(item(expectation(b"n" * 500),
+                              section(2, record(1, b"n" * 500, tags=(b"x", b"x"))))),
+    "unexpected": command(item(section(2, record(1)))), "unknown-tag": command(item(section(9, b""))),
+}
+
+
+def main():
+    for target, seeds in (("fuzz_record", RECORDS), ("fuzz_command", COMMANDS)):
+        folder = os.path.join(HERE, target)
+        os.makedirs(folder, exist_ok=True)
+        for name, content in seeds.items():
+            with open(os.path.join(folder, name), "wb") as file:
+                file.write(content)
+
+
+if __name__ == "__main__":
+    main()
