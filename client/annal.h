@@ -30,7 +30,7 @@ extern "C" {
 
 #define ANNAL_API __attribute__((visibility("default")))
 
-#define ANNAL_ID_BYTES	    16
+#define ANNAL_ID_BYTES      16
 #define ANNAL_ID_TEXT_BYTES 37 /* with the closing zero */
 #define ANNAL_ADDRESS_BYTES 272
 
@@ -70,7 +70,7 @@ enum annal_code {
 	/* The client's own. */
 	ANNAL_UNREACHABLE,   /* no node could be reached in time; see outcome_unknown */
 	ANNAL_BAD_ANSWER,    /* a node answered with something that is no answer */
-	ANNAL_MISUSE,	     /* this call is not allowed now: the message says why */
+	ANNAL_MISUSE,        /* this call is not allowed now: the message says why */
 	ANNAL_UNKNOWN_ERROR, /* an answer with a code of a later version: the message has it */
 };
 
@@ -105,7 +105,7 @@ struct annal_violation {
 	uint64_t index; /* of the write, or of the check behind all writes */
 	struct annal_bytes stream;
 	struct annal_expect expect;
-	uint64_t actual;	  /* version */
+	uint64_t actual;          /* version */
 	struct annal_bytes state; /* "live", "deleted", … */
 };
 
@@ -115,13 +115,13 @@ struct annal_error {
 	char message[512];
 	bool outcome_unknown; /* it may still happen; doing it again with the same ids is safe */
 	uint64_t retry_after_ms;
-	uint64_t position;	   /* CONDITION_FAILED, CHECKPOINT_CONFLICT */
-	uint64_t version;	   /* EVENT_ID_CONFLICT */
-	uint64_t epoch;		   /* CHECKPOINT_CONFLICT */
-	uint64_t index;		   /* CONDITION_FAILED: of the condition */
-	uint64_t limit, size;	   /* TOO_LARGE */
-	uint64_t head, wanted;	   /* NOT_READY */
-	uint64_t leader_id;	   /* NOT_LEADER */
+	uint64_t position;         /* CONDITION_FAILED, CHECKPOINT_CONFLICT */
+	uint64_t version;          /* EVENT_ID_CONFLICT */
+	uint64_t epoch;            /* CHECKPOINT_CONFLICT */
+	uint64_t index;            /* CONDITION_FAILED: of the condition */
+	uint64_t limit, size;      /* TOO_LARGE */
+	uint64_t head, wanted;     /* NOT_READY */
+	uint64_t leader_id;        /* NOT_LEADER */
 	struct annal_bytes leader; /* NOT_LEADER: its address */
 	struct annal_bytes argument, stream, what, consumer, id;
 	const struct annal_violation *violations; /* WRONG_EXPECTED_VERSION: all of them */
@@ -199,10 +199,10 @@ struct annal_strings {
 
 /* All parts that are present must hold. */
 struct annal_query_item {
-	struct annal_strings types;	 /* the type is one of them */
-	struct annal_strings tags;	 /* the event has all of them */
+	struct annal_strings types;      /* the type is one of them */
+	struct annal_strings tags;       /* the event has all of them */
 	struct annal_strings categories; /* one of them */
-	struct annal_strings streams;	 /* one of them */
+	struct annal_strings streams;    /* one of them */
 	const char *stream_prefix;
 };
 
@@ -235,7 +235,7 @@ struct annal_append {
 	size_t conditions_count;
 	const struct annal_checkpoint *checkpoint;
 	bool want_conflict_events; /* a conflict tells the events not seen, up to 64 KiB */
-	uint32_t timeout_ms;	   /* 0: that of the client */
+	uint32_t timeout_ms;       /* 0: that of the client */
 };
 
 struct annal_stream_version {
@@ -286,18 +286,18 @@ ANNAL_API size_t annal_in_flight(const struct annal_client *client);
 /* ---- read ---- */
 
 enum annal_consistency {
-	ANNAL_CONSISTENCY_SESSION,	/* sees what this client knows of; see `session` */
-	ANNAL_CONSISTENCY_LOCAL,	/* what the node has applied */
+	ANNAL_CONSISTENCY_SESSION,      /* sees what this client knows of; see `session` */
+	ANNAL_CONSISTENCY_LOCAL,        /* what the node has applied */
 	ANNAL_CONSISTENCY_LINEARIZABLE, /* sees every append acknowledged before */
 };
 
 struct annal_read {
-	const char *stream;		 /* NULL: the whole store */
+	const char *stream;              /* NULL: the whole store */
 	const struct annal_query *query; /* of the whole store; NULL: everything */
-	uint64_t from;			 /* version or position; 0: the first, backward: the last */
+	uint64_t from;                   /* version or position; 0: the first, backward: the last */
 	bool backward;
-	bool system;	    /* of the whole store: system records too */
-	uint32_t limit;	    /* events in a page, 1 to 10000; 0: 1000 */
+	bool system;        /* of the whole store: system records too */
+	uint32_t limit;     /* events in a page, 1 to 10000; 0: 1000 */
 	uint64_t max_bytes; /* of a page; 0: the node's choice */
 	enum annal_consistency consistency;
 	uint32_t timeout_ms; /* 0: that of the client */
@@ -306,11 +306,11 @@ struct annal_read {
 struct annal_page {
 	const struct annal_event *events;
 	size_t count;
-	uint64_t next;			 /* `from` of the next page */
-	bool end;			 /* there is no next page now */
-	uint64_t head;			 /* last position that the node had applied */
+	uint64_t next;                   /* `from` of the next page */
+	bool end;                        /* there is no next page now */
+	uint64_t head;                   /* last position that the node had applied */
 	uint64_t version, first_version; /* of a stream */
-	struct annal_bytes state;	 /* of a stream: "live", "deleted", "tombstoned" */
+	struct annal_bytes state;        /* of a stream: "live", "deleted", "tombstoned" */
 };
 
 /* One page. The caller frees it. ANNAL_STREAM_NOT_FOUND for a stream that never existed. */
@@ -348,26 +348,26 @@ ANNAL_API enum annal_code annal_stream_info(struct annal_client *client, const c
 /* ---- subscribe ---- */
 
 struct annal_subscribe {
-	const char *stream;		 /* NULL: the whole store */
+	const char *stream;              /* NULL: the whole store */
 	const struct annal_query *query; /* of the whole store; NULL: everything */
-	uint64_t after;			 /* version or position already seen; 0: from the start */
-	bool from_end;			 /* only events that come from now on */
-	uint32_t window;		 /* events on their way at most; 0: 1024 */
-	uint32_t timeout_ms;		 /* of annal_subscribe(); 0: that of the client */
+	uint64_t after;                  /* version or position already seen; 0: from the start */
+	bool from_end;                   /* only events that come from now on */
+	uint32_t window;                 /* events on their way at most; 0: 1024 */
+	uint32_t timeout_ms;             /* of annal_subscribe(); 0: that of the client */
 };
 
 enum annal_item_kind {
-	ANNAL_ITEM_NONE,	/* nothing came in time */
-	ANNAL_ITEM_EVENT,	/* the next event: in order, none left out, none repeated */
-	ANNAL_ITEM_CAUGHT_UP,	/* history is done: what follows is new */
+	ANNAL_ITEM_NONE,        /* nothing came in time */
+	ANNAL_ITEM_EVENT,       /* the next event: in order, none left out, none repeated */
+	ANNAL_ITEM_CAUGHT_UP,   /* history is done: what follows is new */
 	ANNAL_ITEM_FELL_BEHIND, /* back to history */
-	ANNAL_ITEM_CHECKPOINT,	/* nothing matched for a while: safe to resume after `position` */
+	ANNAL_ITEM_CHECKPOINT,  /* nothing matched for a while: safe to resume after `position` */
 };
 
 struct annal_item {
 	enum annal_item_kind kind;
 	struct annal_event event; /* ANNAL_ITEM_EVENT; valid until the next call */
-	uint64_t position;	  /* in the store; 0 when nothing was delivered yet */
+	uint64_t position;        /* in the store; 0 when nothing was delivered yet */
 };
 
 struct annal_subscription;

@@ -94,13 +94,14 @@ static void finish(struct annal_client *client, struct call *call, enum annal_co
 		   struct span result)
 {
 	bool outer = client->calling_back;
+	call_done *done = call->done;
 
 	leave_list(client, call);
+	recycle(client, call); /* so that the callback finds room for another */
 	client->calling_back = true;
 	client->callbacks++;
-	call->done(client, call, code, result);
+	done(client, call, code, result);
 	client->calling_back = outer;
-	recycle(client, call);
 }
 
 void call_fail(struct annal_client *client, struct call *call)

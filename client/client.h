@@ -34,7 +34,8 @@ enum call_route { CALL_ROUTE_LEADER, CALL_ROUTE_READ };
 struct annal_client;
 struct call;
 
-/* `result` is empty unless code is ANNAL_OK; else client->answer_error says what failed. */
+/* `result` is empty unless code is ANNAL_OK; else client->answer_error says what failed. The call may
+ * be in use for another as soon as the user's code has run: read what is needed of it before. */
 typedef void call_done(struct annal_client *client, struct call *call, enum annal_code code,
 		       struct span result);
 
@@ -43,7 +44,7 @@ struct call {
 	struct wire_request request;
 	enum call_route route;
 	bool idempotent; /* may be tried again although the outcome is unknown */
-	bool writes;	 /* has an outcome that matters */
+	bool writes;     /* has an outcome that matters */
 	bool maybe_happened;
 	struct node *node; /* NULL: waiting */
 	uint32_t slot, msgid;
@@ -74,13 +75,13 @@ struct annal_client {
 	struct uri options;
 	struct node nodes[ANNAL_NODES_MAX];
 	uint32_t nodes_count;
-	struct node *leader;		      /* NULL: not known */
-	uint32_t current;		      /* node that serves when there is a choice */
+	struct node *leader;                  /* NULL: not known */
+	uint32_t current;                     /* node that serves when there is a choice */
 	struct call *calls[CLIENT_CALLS_MAX]; /* by slot; allocated when first used */
 	uint32_t free_slots[CLIENT_CALLS_MAX];
 	uint32_t free_count;
 	struct call_list waiting;
-	int64_t now_ms;	     /* of this turn */
+	int64_t now_ms;      /* of this turn */
 	int64_t deadline_ms; /* no call has an earlier one */
 	uint32_t jitter_ms;  /* so that clients do not come back all at once */
 	uint64_t position;   /* highest known */
@@ -89,9 +90,9 @@ struct annal_client {
 	bool closing;
 	size_t callbacks; /* since the beginning of annal_poll */
 	char retry_reason[768];
-	struct decode_error error;	  /* of the last call that failed */
+	struct decode_error error;        /* of the last call that failed */
 	struct decode_error answer_error; /* of the answer in hand */
-	struct buffer answer;		  /* of the last blocking call */
+	struct buffer answer;             /* of the last blocking call */
 	struct decode_versions versions;
 	LIST_HEAD(, annal_subscription) subscriptions;
 };
@@ -165,10 +166,10 @@ enum subscription_state {
 struct annal_subscription {
 	LIST_ENTRY(annal_subscription) entry;
 	struct annal_client *client;
-	char *stream;	     /* NULL: the whole store */
+	char *stream;        /* NULL: the whole store */
 	struct buffer query; /* its msgpack, of the whole store */
 	uint32_t window;
-	uint64_t after;	   /* version or position that was delivered: resumed behind it */
+	uint64_t after;    /* version or position that was delivered: resumed behind it */
 	uint64_t position; /* in the store, of what was delivered */
 	enum subscription_state state;
 	struct link link;
@@ -178,9 +179,9 @@ struct annal_subscription {
 	int64_t retry_ms;
 	int64_t starving_ms; /* since when more must be received; 0: something is left to look at */
 	int64_t pinged_ms;
-	uint64_t id;	   /* the node's number for it */
+	uint64_t id;       /* the node's number for it */
 	uint32_t consumed; /* events since the last credit */
-	bool caught_up;	   /* as the user knows it */
+	bool caught_up;    /* as the user knows it */
 	bool tell_fell_behind;
 	struct decode_events batch; /* points into link.in */
 	size_t batch_at;

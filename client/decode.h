@@ -16,8 +16,8 @@ enum decode_kind { DECODE_RESPONSE, DECODE_NOTIFICATION };
 
 struct decode_message {
 	enum decode_kind kind;
-	uint32_t msgid;	    /* of a response */
-	bool failed;	    /* of a response: `body` is the error */
+	uint32_t msgid;     /* of a response */
+	bool failed;        /* of a response: `body` is the error */
 	struct span method; /* of a notification */
 	struct span body;   /* one value: result, error, or the array of parameters */
 };

@@ -19,7 +19,7 @@ enum link_state { LINK_CLOSED, LINK_CONNECTING, LINK_OPEN };
 
 struct link {
 	enum link_state state;
-	int fd;			   /* -1 when closed */
+	int fd;                    /* -1 when closed */
 	struct addrinfo *resolved; /* all addresses of the host, while connecting */
 	struct addrinfo *trying;
 	struct buffer out;
