@@ -23,7 +23,7 @@
 #include "base/limits.h"
 
 /* Fills whole pages of LMDB, which puts 16 bytes before a value that is larger than a page. */
-#define BLOCK_BYTES_MAX	      (LIMIT_BLOCK_BYTES - 16)
+#define BLOCK_BYTES_MAX       (LIMIT_BLOCK_BYTES - 16)
 #define BLOCK_HEADER_BYTES    32
 #define BLOCK_TABLE_ROW_BYTES 12
 

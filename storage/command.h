@@ -48,7 +48,7 @@ enum expectation_kind {
 
 struct expectation {
 	enum expectation_kind kind;
-	bool written;	  /* false: a check on a stream that this append does not write */
+	bool written;     /* false: a check on a stream that this append does not write */
 	uint64_t version; /* for EXPECTATION_VERSION */
 	struct span stream;
 	uint32_t index; /* place in the request's `writes` (or `checks`), told in violations */

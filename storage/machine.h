@@ -51,7 +51,7 @@ struct machine_target {
 	struct stream_facts facts; /* after the append */
 	uint64_t first_version; /* of its records in this append (of then, for a duplicate); 0: none
 				 */
-	uint64_t version;	/* of its last one; without records: the stream's */
+	uint64_t version;       /* of its last one; without records: the stream's */
 	bool written;
 };
 

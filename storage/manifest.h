@@ -29,6 +29,7 @@ struct manifest {
 };
 
 void manifest_encode(const struct manifest *manifest, uint8_t into[MANIFEST_BYTES]);
-int manifest_decode(struct span bytes, struct manifest *manifest, struct error *error); /* -EBADMSG */
+int manifest_decode(struct span bytes, struct manifest *manifest,
+		    struct error *error); /* -EBADMSG */
 
 #endif

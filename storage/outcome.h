@@ -7,7 +7,8 @@
 
 enum stream_state { STREAM_NONE, STREAM_LIVE, STREAM_DELETED, STREAM_TOMBSTONED };
 
-const char *stream_state_name(enum stream_state state); /* "none", "live", "deleted", "tombstoned" */
+const char *
+stream_state_name(enum stream_state state); /* "none", "live", "deleted", "tombstoned" */
 
 struct violation {
 	struct expectation expected;
@@ -31,10 +32,11 @@ struct outcome {
 	const struct outcome_stream *streams;
 	uint32_t violation_count; /* WRONG_EXPECTED_VERSION: every one that failed */
 	const struct violation *violations;
-	uint8_t conflict_id[UUID_BYTES]; /* EVENT_ID_CONFLICT: the first id that is stored already … */
-	struct span conflict_stream;     /* … and where */
+	uint8_t conflict_id
+		[UUID_BYTES]; /* EVENT_ID_CONFLICT: the first id that is stored already … */
+	struct span conflict_stream; /* … and where */
 	uint64_t conflict_version;
-	uint32_t condition_index;        /* CONDITION_FAILED */
+	uint32_t condition_index; /* CONDITION_FAILED */
 	uint64_t condition_position;
 	char message[256]; /* for people; empty for OK */
 };

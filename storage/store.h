@@ -32,16 +32,17 @@ struct store_options {
 };
 
 struct store_status {
-	uint64_t applied_index;   /* raft index of the last command applied */
-	uint64_t head;            /* last position applied; 0: none */
-	int64_t created;          /* of the record at head */
-	uint64_t hash;            /* running hash at head */
-	uint64_t durable_index;   /* as of the last flush */
+	uint64_t applied_index; /* raft index of the last command applied */
+	uint64_t head;          /* last position applied; 0: none */
+	int64_t created;        /* of the record at head */
+	uint64_t hash;          /* running hash at head */
+	uint64_t durable_index; /* as of the last flush */
 	uint64_t durable_position;
 	uint64_t tail_bytes, tail_records;
-	uint64_t stream_count, event_count; /* streams of all kinds; records outside of system streams */
+	uint64_t stream_count; /* of all kinds */
+	uint64_t event_count;  /* records outside of system streams */
 	uint64_t flushes, flushed_records;
-	bool ingesting;           /* records are being pulled: apply is refused, see store_ingest_* */
+	bool ingesting; /* records are being pulled: apply is refused, see store_ingest_* */
 };
 
 int store_open(struct store **store, const struct store_options *options, struct error *error);
@@ -123,15 +124,15 @@ struct page {
 struct read_range {
 	uint64_t from; /* position or version; 0: the first, or the last when backward */
 	bool backward;
-	uint32_t limit;     /* records, at least 1 */
-	size_t bytes_max;   /* stop before exceeding it, but return at least one record */
+	uint32_t limit;   /* records, at least 1 */
+	size_t bytes_max; /* stop before exceeding it, but return at least one record */
 };
 
 struct stream_status {
-	enum stream_state state; /* STREAM_NONE: never existed */
-	uint64_t version;        /* of the last event */
-	uint64_t first_version;  /* of the first event that is readable */
-	uint64_t count;          /* readable events */
+	enum stream_state state;  /* STREAM_NONE: never existed */
+	uint64_t version;         /* of the last event */
+	uint64_t first_version;   /* of the first event that is readable */
+	uint64_t count;           /* readable events */
 	int64_t created, updated; /* ns: of the first and of the last event */
 	uint64_t head;
 };

@@ -27,14 +27,14 @@ struct store {
 	struct machine *machine;   /* under the apply lock */
 	struct stream_cache cache; /* the same */
 	struct kv_txn *lookup; /* the same: open during store_apply and store_ingest, when needed */
-	bool failed;	       /* the same */
+	bool failed;           /* the same */
 
 	struct machine_head head; /* apply */
-	uint64_t applied_index;	  /* apply */
-	uint64_t stream_count;	  /* apply */
-	uint64_t event_count;	  /* apply */
-	bool ingesting;		  /* apply */
-	bool has_identity;	  /* apply */
+	uint64_t applied_index;   /* apply */
+	uint64_t stream_count;    /* apply */
+	uint64_t event_count;     /* apply */
+	bool ingesting;           /* apply */
+	bool has_identity;        /* apply */
 	struct store_identity identity;
 	struct tables_state durable; /* apply: as of the last flush */
 	struct tables_state frozen;  /* under flush_lock: what the frozen generation leads to */

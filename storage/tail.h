@@ -31,7 +31,7 @@ struct tail_record {
 
 struct tail_stream {
 	struct stream_facts facts; /* as of the last record in this generation */
-	uint64_t first_version;	   /* of its first record in this generation */
+	uint64_t first_version;    /* of its first record in this generation */
 	uint32_t count;
 	uint32_t capacity; /* of many; 0: they are in few */
 	union {
@@ -49,8 +49,8 @@ struct tail_generation {
 	uint32_t streams_capacity;
 	struct tail_stream *streams;
 	uint32_t id_slots_count; /* a power of two, or 0; at most half full */
-	uint32_t *id_slots;	 /* index of the record + 1; 0: free */
-	struct buffer bodies;	 /* uint8_t *: owned memory */
+	uint32_t *id_slots;      /* index of the record + 1; 0: free */
+	struct buffer bodies;    /* uint8_t *: owned memory */
 	uint64_t body_bytes;
 	uint64_t stream_bytes; /* of position lists */
 };
@@ -59,7 +59,7 @@ struct tail {
 	pthread_rwlock_t lock;
 	struct tail_generation *active;
 	struct tail_generation *frozen; /* NULL unless a flush is running (or has failed) */
-	atomic_uint_fast64_t bytes;	/* of both, indexes included */
+	atomic_uint_fast64_t bytes;     /* of both, indexes included */
 };
 
 /* The head is that of the tables. */

@@ -297,8 +297,8 @@ int main(int argc, char **argv)
 	static const struct option flags[] = {
 		{"events", required_argument, NULL, 'e'},  {"bytes", required_argument, NULL, 'b'},
 		{"streams", required_argument, NULL, 's'}, {"tail", required_argument, NULL, 't'},
-		{"uniform", no_argument, NULL, 'u'},	   {"dir", required_argument, NULL, 'd'},
-		{"json", required_argument, NULL, 'j'},	   {NULL, 0, NULL, 0}};
+		{"uniform", no_argument, NULL, 'u'},       {"dir", required_argument, NULL, 'd'},
+		{"json", required_argument, NULL, 'j'},    {NULL, 0, NULL, 0}};
 	struct bench bench = {.events = 1000000,
 			      .bytes = 176, /* of data: some 256 with names, id and numbers */
 			      .streams = 10000,

@@ -28,10 +28,13 @@ static void failed(void *arg, const struct error *error)
 	atomic_fetch_add(&((struct watched *)arg)->failed, 1);
 }
 
-static void start(struct watched *watched, uint64_t tail_bytes, uint32_t age_ms)
+/* map_bytes 0: in memory; else on LMDB, with a map so small at first. */
+static void start_on(struct watched *watched, uint64_t map_bytes, uint64_t tail_bytes,
+		     uint32_t age_ms)
 {
 	memset(watched, 0, sizeof *watched);
-	feed_place_init(&watched->place, true);
+	feed_place_init(&watched->place, map_bytes == 0);
+	watched->place.map_bytes = map_bytes;
 	watched->store = feed_store(&watched->place);
 	struct flusher_options options = {.store = watched->store,
 					  .tail_bytes = tail_bytes,
@@ -40,6 +43,11 @@ static void start(struct watched *watched, uint64_t tail_bytes, uint32_t age_ms)
 					  .failed = failed,
 					  .arg = watched};
 	watched->flusher = flusher_new(&options);
+}
+
+static void start(struct watched *watched, uint64_t tail_bytes, uint32_t age_ms)
+{
+	start_on(watched, 0, tail_bytes, age_ms);
 }
 
 static void stop(struct watched *watched)
@@ -197,13 +205,12 @@ static void *read_all_the_time(void *arg)
 	return NULL;
 }
 
-static void readers_see_one_consistent_state_while_flushes_run(void **state)
+static void run_readers(uint64_t map_bytes)
 {
 	static struct watched watched;
 	pthread_t readers[2];
 
-	(void)state;
-	start(&watched, 50000, 1);
+	start_on(&watched, map_bytes, 50000, 1);
 	atomic_store(&over, false);
 	for (size_t i = 0; i < COUNT_OF(readers); i++)
 		pthread_create(&readers[i], NULL, read_all_the_time, &watched);
@@ -212,8 +219,22 @@ static void readers_see_one_consistent_state_while_flushes_run(void **state)
 	atomic_store(&over, true);
 	for (size_t i = 0; i < COUNT_OF(readers); i++)
 		pthread_join(readers[i], NULL);
+	assert_int_equal(flusher_wait(watched.flusher, watched.applied, LONG_MS), 0);
 	flusher_free(watched.flusher);
+	assert_int_equal(atomic_load(&watched.failed), 0);
 	stop(&watched);
+}
+
+static void readers_see_one_consistent_state_while_flushes_run(void **state)
+{
+	(void)state;
+	run_readers(0);
+}
+
+static void readers_go_on_while_the_map_grows(void **state)
+{
+	(void)state;
+	run_readers(256 * KIB);
 }
 
 int main(void)
@@ -225,6 +246,7 @@ int main(void)
 		cmocka_unit_test(the_rest_becomes_durable_at_the_end),
 		cmocka_unit_test(a_failed_flush_is_told_once_and_ends_the_waiting),
 		cmocka_unit_test(readers_see_one_consistent_state_while_flushes_run),
+		cmocka_unit_test(readers_go_on_while_the_map_grows),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
