@@ -6,9 +6,9 @@
 #include <stdio.h>
 
 #define BACKOFF_MS_FIRST   10u
-#define BACKOFF_MS_MAX	   400u
+#define BACKOFF_MS_MAX     400u
 #define RETRY_AFTER_MS_MAX 2000u
-#define ATTEMPT_MS_MIN	   1000	      /* shorter deadlines are not divided among attempts */
+#define ATTEMPT_MS_MIN     1000       /* shorter deadlines are not divided among attempts */
 #define REQUEST_KEPT_BYTES (64 * KIB) /* a free call keeps no larger buffer */
 
 struct waiter {

@@ -12,7 +12,7 @@
 
 #define POLLFDS_MAX  64u
 #define CHECK_MS     100 /* how often silence is looked for while calls are in flight */
-#define NODE_WAIT_MS 10	 /* how soon nodes are looked at again while calls wait for one */
+#define NODE_WAIT_MS 10  /* how soon nodes are looked at again while calls wait for one */
 #define JITTER_MS    8u
 
 struct annal_bytes annal_text(const char *text)

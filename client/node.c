@@ -5,11 +5,11 @@
 #include <stdio.h>
 #include <string.h>
 
-#define GREETING_MS	2000 /* for connecting and the answer to the greeting */
-#define PING_MS		500  /* of silence while answers are awaited */
-#define DEAD_MS		2000 /* of silence although it was pinged */
-#define RETRY_MS_FIRST	25u
-#define RETRY_MS_MAX	800u
+#define GREETING_MS     2000 /* for connecting and the answer to the greeting */
+#define PING_MS         500  /* of silence while answers are awaited */
+#define DEAD_MS         2000 /* of silence although it was pinged */
+#define RETRY_MS_FIRST  25u
+#define RETRY_MS_MAX    800u
 #define ATTEMPTS_DIRECT 4u /* then any node may forward: its view of the leader is better */
 
 static struct node *node_find(struct annal_client *client, const struct address *address)

@@ -13,12 +13,12 @@
 #include <string.h>
 
 #define MSGID_SUBSCRIBE 1u
-#define WINDOW_DEFAULT	1024u
-#define ASKING_MS	3000 /* until the node has accepted it */
-#define PING_MS		1000 /* of silence */
-#define DEAD_MS		4000 /* of silence although it was pinged */
-#define REST_MS_FIRST	20u
-#define REST_MS_MAX	500u
+#define WINDOW_DEFAULT  1024u
+#define ASKING_MS       3000 /* until the node has accepted it */
+#define PING_MS         1000 /* of silence */
+#define DEAD_MS         4000 /* of silence although it was pinged */
+#define REST_MS_FIRST   20u
+#define REST_MS_MAX     500u
 
 /* ---- connection ---- */
 

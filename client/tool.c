@@ -328,5 +328,5 @@ int tool_main(int argc, char **argv)
 	enum tool_exit status = run_command(&tool);
 
 	memory_free(tool.arguments);
-	return status;
+	return (int)status;
 }
