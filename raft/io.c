@@ -43,22 +43,34 @@ static int io_start(struct raft_io *raft_io, unsigned tick_ms, raft_io_tick_cb t
 	return status;
 }
 
+/* When it cannot answer an AppendEntries, libraft 0.15 frees its entries twice: answers are never
+ * refused, they are lost. */
+static bool is_answer(const struct raft_message *message)
+{
+	return message->type == RAFT_IO_APPEND_ENTRIES_RESULT ||
+	       message->type == RAFT_IO_REQUEST_VOTE_RESULT;
+}
+
 static int io_send(struct raft_io *raft_io, struct raft_io_send *request,
 		   const struct raft_message *message, raft_io_send_cb done)
 {
 	struct io *io = (struct io *)raft_io;
 	struct raft_message trimmed = *message;
-	const char *endpoint;
+	const char *endpoint = NULL;
 
-	if (io->muted || io->closed != NULL)
+	if (!io->muted && io->closed == NULL)
+		endpoint = io->endpoint_of(io->arg, message->server_id);
+	if (!io->muted && io->closed == NULL && endpoint == NULL)
+		endpoint = message->server_address;
+	if (is_answer(message)) {
+		transport_send_or_lose(io->transport, endpoint, request, message, done);
+		return 0;
+	}
+	if (endpoint == NULL)
 		return RAFT_NOCONNECTION;
 	if (message->type == RAFT_IO_APPEND_ENTRIES)
 		trimmed.append_entries.n_entries = wire_entries_that_fit(&message->append_entries);
-	endpoint = io->endpoint_of(io->arg, message->server_id);
-	if (endpoint == NULL)
-		endpoint = message->server_address;
-	return endpoint != NULL ? transport_send(io->transport, endpoint, request, &trimmed, done)
-				: RAFT_NOCONNECTION;
+	return transport_send(io->transport, endpoint, request, &trimmed, done);
 }
 
 static void maybe_closed(struct io *io)

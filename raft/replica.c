@@ -173,6 +173,7 @@ static void turn_round(struct replica *replica)
 	replica_barrier_turn(replica);
 	if (replica_may_propose(replica))
 		propose_flush(&replica->propose);
+	replica_keep_connected(replica);
 	if (replica->instance != NULL)
 		instance_steer(replica->instance);
 	replica_stop_turn(replica);

@@ -17,8 +17,9 @@
 #include "raft/propose.h"
 
 #define REPLICA_PATH_BYTES 4096
-#define REPLICA_STEP_MS    20  /* of what waits for something to come to rest */
-#define REPLICA_ASK_MS     200 /* between questions to the initial members not found yet */
+#define REPLICA_STEP_MS    20   /* of what waits for something to come to rest */
+#define REPLICA_KEEP_MS    1000 /* between looks at the connections to all members */
+#define REPLICA_ASK_MS     200  /* between questions to the initial members not found yet */
 
 enum stop_phase {
 	STOP_NOT,
@@ -64,6 +65,7 @@ struct replica {
 	int save_status;
 	struct error save_error;
 	bool saving, save_wanted;
+	int64_t kept_ms;  /* connected, last time */
 	int64_t asked_ms; /* the initial members, last time */
 
 	uint64_t leading_term;  /* this node leads it; 0: none */
@@ -112,6 +114,7 @@ void replica_save_peers(struct replica *replica); /* off the loop */
 void replica_fill_instance_options(struct replica *replica, struct instance_options *options);
 void replica_fill_transport_options(struct replica *replica, struct transport_options *options);
 void replica_look_at_configuration(struct replica *replica); /* for handshakes */
+void replica_keep_connected(struct replica *replica);
 void replica_lead_turn(struct replica *replica);
 void replica_barrier_turn(struct replica *replica);
 void replica_pull_turn(struct replica *replica);

@@ -414,6 +414,23 @@ static void on_receive(void *arg, struct raft_message *message)
 		io_receive(&replica->instance->io, message);
 }
 
+/* So that an election does not have to wait for connections to be made. */
+void replica_keep_connected(struct replica *replica)
+{
+	const struct raft_configuration *configuration;
+	int64_t now = clock_monotonic_ms();
+
+	if (replica->instance == NULL || replica->instance->io.muted ||
+	    replica->stop >= STOP_CLOSING_RAFT || now - replica->kept_ms < REPLICA_KEEP_MS)
+		return;
+	replica->kept_ms = now;
+	configuration = &replica->instance->raft.configuration;
+	for (unsigned i = 0; i < configuration->n; i++)
+		if (configuration->servers[i].id != replica->options.node_id)
+			transport_keep(replica->transport, configuration->servers[i].id,
+				       configuration->servers[i].address);
+}
+
 void replica_fill_transport_options(struct replica *replica, struct transport_options *options)
 {
 	options->arg = replica;

@@ -75,6 +75,8 @@ struct transport {
 	struct transport_options options;
 	uv_tcp_t listener;
 	uv_timer_t sweep;
+	uv_timer_t late; /* tells of answers that were lost */
+	struct sending *lost;
 	struct connection *connections;
 	struct link *links;
 	struct contact contacts[CONTACTS];
@@ -94,6 +96,7 @@ struct sending {
 	struct raft_io_send *request;
 	raft_io_send_cb done;
 	struct buffer head;
+	struct sending *next; /* among those lost */
 };
 
 static void link_fail(struct link *link);
@@ -818,23 +821,30 @@ static struct link *link_new(struct transport *transport, uint64_t peer, const c
 	return link;
 }
 
-int transport_send(struct transport *transport, const char *endpoint, struct raft_io_send *request,
-		   const struct raft_message *message, raft_io_send_cb done)
+/* The link to a peer, made when there is none; NULL when there can be none. */
+static struct link *link_wanted(struct transport *transport, uint64_t peer, const char *endpoint)
 {
-	struct link *link = link_find(transport, message->server_id, HANDSHAKE_RAFT);
+	struct link *link = link_find(transport, peer, HANDSHAKE_RAFT);
 
 	if (transport->closed != NULL || transport->idle != NULL)
-		return RAFT_NOCONNECTION;
+		return NULL;
 	if (link != NULL && strcmp(link->endpoint, endpoint) != 0) {
 		link_close(link);
 		link = NULL;
 	}
 	if (link == NULL)
-		link = link_new(transport, message->server_id, endpoint, HANDSHAKE_RAFT);
-	if (link == NULL)
-		return RAFT_NOCONNECTION;
-	link->wanted_ms = clock_monotonic_ms();
-	if (link->state != LINK_UP ||
+		link = link_new(transport, peer, endpoint, HANDSHAKE_RAFT);
+	if (link != NULL)
+		link->wanted_ms = clock_monotonic_ms();
+	return link;
+}
+
+int transport_send(struct transport *transport, const char *endpoint, struct raft_io_send *request,
+		   const struct raft_message *message, raft_io_send_cb done)
+{
+	struct link *link = link_wanted(transport, message->server_id, endpoint);
+
+	if (link == NULL || link->state != LINK_UP ||
 	    uv_stream_get_write_queue_size((uv_stream_t *)&link->connection->tcp) >
 		    SEND_QUEUE_BYTES)
 		return RAFT_NOCONNECTION;
@@ -844,6 +854,50 @@ int transport_send(struct transport *transport, const char *endpoint, struct raf
 	sending->done = done;
 	wire_encode(message, &sending->head);
 	return sending_write(sending, link->connection, message) ? 0 : RAFT_NOCONNECTION;
+}
+
+static void tell_lost(struct transport *transport)
+{
+	struct sending *next;
+
+	for (struct sending *sending = transport->lost; sending != NULL; sending = next) {
+		next = sending->next;
+		transport->sends--;
+		if (sending->done != NULL)
+			sending->done(sending->request, RAFT_NOCONNECTION);
+		memory_free(sending);
+	}
+	transport->lost = NULL;
+}
+
+static void on_late(uv_timer_t *timer)
+{
+	struct transport *transport = timer->data;
+
+	tell_lost(transport);
+	maybe_idle(transport);
+}
+
+void transport_send_or_lose(struct transport *transport, const char *endpoint,
+			    struct raft_io_send *request, const struct raft_message *message,
+			    raft_io_send_cb done)
+{
+	struct sending *sending;
+
+	if (endpoint != NULL && transport_send(transport, endpoint, request, message, done) == 0)
+		return;
+	sending = sending_new(transport);
+	sending->request = request;
+	sending->done = done;
+	sending->next = transport->lost;
+	transport->lost = sending;
+	transport->sends++;
+	uv_timer_start(&transport->late, on_late, 0, 0);
+}
+
+void transport_keep(struct transport *transport, uint64_t peer, const char *endpoint)
+{
+	link_wanted(transport, peer, endpoint);
 }
 
 void transport_ask(struct transport *transport, uint64_t peer, const char *endpoint)
@@ -872,6 +926,7 @@ void transport_disconnect(struct transport *transport, void (*idle)(void *arg), 
 		link_close(link);
 	for (struct connection *at = transport->connections; at != NULL; at = at->next)
 		connection_close(at);
+	tell_lost(transport);
 	transport->idle = idle;
 	transport->idle_arg = arg;
 	maybe_idle(transport);
@@ -926,9 +981,11 @@ int transport_open(struct transport **into, const struct transport_options *opti
 	transport->options = *options;
 	uv_tcp_init(options->loop, &transport->listener);
 	uv_timer_init(options->loop, &transport->sweep);
+	uv_timer_init(options->loop, &transport->late);
+	transport->late.data = transport;
 	transport->listener.data = transport;
 	transport->sweep.data = transport;
-	transport->handles = 2;
+	transport->handles = 3;
 	uv_timer_start(&transport->sweep, on_sweep, SWEEP_MS, SWEEP_MS);
 	uv_unref((uv_handle_t *)&transport->sweep);
 	int status = transport_listen(transport, error);
@@ -964,6 +1021,8 @@ void transport_close(struct transport *transport, void (*closed)(void *arg), voi
 		connection_close(at);
 	uv_close((uv_handle_t *)&transport->listener, own_handle_closed);
 	uv_close((uv_handle_t *)&transport->sweep, own_handle_closed);
+	tell_lost(transport);
+	uv_close((uv_handle_t *)&transport->late, own_handle_closed);
 }
 
 void transport_free(struct transport *transport)

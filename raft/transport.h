@@ -57,6 +57,12 @@ uint16_t transport_port(const struct transport *transport); /* the one it listen
 /* Send to the peer at this endpoint: 0, or RAFT_NOCONNECTION. `done` may be NULL. */
 int transport_send(struct transport *transport, const char *endpoint, struct raft_io_send *request,
 		   const struct raft_message *message, raft_io_send_cb done);
+/* The same for an answer: when it cannot be sent, it is lost: `done` gets RAFT_NOCONNECTION later. */
+void transport_send_or_lose(struct transport *transport, const char *endpoint,
+			    struct raft_io_send *request, const struct raft_message *message,
+			    raft_io_send_cb done);
+/* Connect to this peer, and stay connected: before anything is to be sent. */
+void transport_keep(struct transport *transport, uint64_t peer, const char *endpoint);
 /* Connect once, exchange handshakes for forming, and close; `welcomed` tells. No-op while under way. */
 void transport_ask(struct transport *transport, uint64_t peer, const char *endpoint);
 /* Close every connection but the listening one. `idle` once every send has had its callback: perhaps at
