@@ -156,7 +156,7 @@ static inline void peer_message(struct peers *peers, struct span bytes,
 {
 	struct msgpack_reader reader = msgpack_reader_of(bytes);
 	uint32_t count, one;
-	uint64_t type, msgid = 0;
+	uint64_t type = 0, msgid = 0;
 
 	assert_true(msgpack_read_array(&reader, &count) && msgpack_read_u64(&reader, &type));
 	request->notification = type == 2;

@@ -381,12 +381,11 @@ static void freeing_the_client_ends_what_is_in_flight(void **state)
 static void answer_badly(struct peer_request *request)
 {
 	static const char *const answers[] = {
-		"\xc1",                  /* no MessagePack: another node, to the end */
-		"\xdd\xff\xff\xff\xff",  /* too long */
-		"\x94\x01\x05",          /* cut short */
-		"\x94\x00\x05\xa1x\x90", /* a request */
-		"\x93\x02\xa5"
-		"error\x91\x80", /* a last word */
+		"\xc1",                         /* no MessagePack: another node, to the end */
+		"\xdd\xff\xff\xff\xff",         /* too long */
+		"\x94\x01\x05",                 /* cut short */
+		"\x94\x00\x05\xa1x\x90",        /* a request */
+		"\x93\x02\xa5\x65rror\x91\x80", /* a last word */
 	};
 	struct script *script = request->arg;
 

@@ -245,8 +245,8 @@ static void send_by_credit(struct peer_request *request)
 		script->step = 20;
 	} else if (peer_is(request, "credit")) {
 		struct msgpack_reader reader = msgpack_reader_of(request->params);
-		uint32_t count;
-		uint64_t id, credit;
+		uint32_t count = 0;
+		uint64_t id = 0, credit = 0;
 
 		assert_true(msgpack_read_array(&reader, &count) && count == 2 &&
 			    msgpack_read_u64(&reader, &id) && id == 9 &&
@@ -338,14 +338,10 @@ static void send_nonsense(struct peer_request *request)
 {
 	static const char *const nonsense[] = {
 		"\xc1",
-		"\x93\x02\xa6"
-		"events\x90",
-		"\x93\x02\xa6"
-		"events\x93\x09\x91\x90\x01",
-		"\x93\x02\xa9"
-		"caught_up\x92\x09\xc0",
-		"\x93\x02\xa7"
-		"dropped\x93\x09\x80\x01",
+		"\x93\x02\xa6\x65vents\x90",
+		"\x93\x02\xa6\x65vents\x93\x09\x91\x90\x01",
+		"\x93\x02\xa9\x63\x61ught_up\x92\x09\xc0",
+		"\x93\x02\xa7\x64ropped\x93\x09\x80\x01",
 	};
 	struct script *script = request->arg;
 
