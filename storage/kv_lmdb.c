@@ -21,14 +21,16 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
-#define READERS_MAX    512
-#define SPARE_MAX      32
-#define MAP_BYTES_MIN  (64 * MIB)
-#define PATH_BYTES     4096
-#define FILE_MODE      0600
-#define DIRECTORY_MODE 0700
+#define READERS_MAX     512
+#define SPARE_MAX       32
+#define MAP_BYTES_MIN   (64 * MIB)
+#define DISK_FULL_BYTES (1 * MIB)
+#define PATH_BYTES      4096
+#define FILE_MODE       0600
+#define DIRECTORY_MODE  0700
 
 struct lmdb_txn {
 	struct kv_txn base;
@@ -213,6 +215,15 @@ static void lmdb_abort(struct kv_txn *base)
 	leave(kv);
 }
 
+/* A write that the disk takes only a part of, since it is full, is EIO to LMDB. */
+static bool is_disk_full(const struct lmdb_kv *kv)
+{
+	struct statvfs status;
+
+	return statvfs(kv->path, &status) == 0 &&
+	       (uint64_t)status.f_bavail * status.f_frsize < DISK_FULL_BYTES;
+}
+
 static int lmdb_commit(struct kv_txn *base, struct error *error)
 {
 	struct lmdb_txn *txn = (struct lmdb_txn *)base;
@@ -223,6 +234,8 @@ static int lmdb_commit(struct kv_txn *base, struct error *error)
 	int rc = mdb_txn_commit(txn->mdb);
 	memory_free(txn);
 	leave(kv);
+	if (rc == EIO && is_disk_full(kv))
+		rc = ENOSPC;
 	return rc == 0 ? 0 : failed(kv, rc, "commit", error);
 }
 

@@ -6,6 +6,7 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/stat.h>
 
 #define LONG_MS 600000u
 
@@ -222,6 +223,14 @@ static void run_readers(uint64_t map_bytes)
 	assert_int_equal(flusher_wait(watched.flusher, watched.applied, LONG_MS), 0);
 	flusher_free(watched.flusher);
 	assert_int_equal(atomic_load(&watched.failed), 0);
+	if (map_bytes > 0) {
+		char path[96];
+		struct stat status;
+
+		snprintf(path, sizeof path, "%s/data.mdb", watched.place.path);
+		assert_int_equal(stat(path, &status), 0);
+		assert_true((uint64_t)status.st_size > map_bytes); /* or nothing had to grow */
+	}
 	stop(&watched);
 }
 
