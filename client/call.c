@@ -212,6 +212,8 @@ static uint64_t learn_from_refusal(struct annal_client *client, struct node *nod
 		if (client->leader == node)
 			client->leader = NULL;
 		node_learn_leader(client, error->leader);
+		if (client->leader == NULL)
+			node_prefer_another(client, node);
 		break;
 	case ANNAL_NO_LEADER:
 	case ANNAL_TIMEOUT:

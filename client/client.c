@@ -236,6 +236,7 @@ static void work_on_node(struct annal_client *client, struct node *node, short r
 static int64_t quiet_ms(const struct annal_client *client)
 {
 	int64_t quiet = INT64_MAX;
+	const struct annal_subscription *subscription;
 	const struct call *call;
 
 	if (client->deadline_ms != INT64_MAX)
@@ -250,8 +251,12 @@ static int64_t quiet_ms(const struct annal_client *client)
 	for (uint32_t i = 0; i < client->nodes_count; i++)
 		if (!TAILQ_EMPTY(&client->nodes[i].in_flight) && quiet > CHECK_MS)
 			quiet = CHECK_MS;
-	if (!LIST_EMPTY(&client->subscriptions) && quiet > CHECK_MS)
-		quiet = CHECK_MS;
+	LIST_FOREACH(subscription, &client->subscriptions, entry)
+	{
+		int64_t most = subscription->state == SUBSCRIPTION_LIVE ? CHECK_MS : NODE_WAIT_MS;
+
+		quiet = most < quiet ? most : quiet;
+	}
 	return quiet > 0 ? quiet : 0;
 }
 

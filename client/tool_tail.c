@@ -64,19 +64,19 @@ static enum annal_code follow(struct tool *tool, struct annal_subscription *subs
 	struct tool_printer printer;
 	struct annal_item item;
 	enum annal_code code = ANNAL_OK;
+	uint32_t wait_ms = 0;
 
 	/* An array that never ends is no JSON. */
 	tool_printer_begin(&printer, format == TOOL_FORMAT_JSON ? TOOL_FORMAT_NDJSON : format);
 	while (!stopped && (limit == 0 || printer.count < limit)) {
-		code = annal_subscription_next(subscription, 200, &item);
+		code = annal_subscription_next(subscription, wait_ms, &item);
 		if (code != ANNAL_OK)
 			break;
-		if (item.kind == ANNAL_ITEM_EVENT) {
-			if (!tool_print_event(&printer, &item.event))
-				break;
-		} else if (fflush(stdout) != 0) {
-			break; /* whoever read it is gone */
-		}
+		/* Whoever reads it gets everything before we wait; or is gone. */
+		if (item.kind == ANNAL_ITEM_EVENT ? !tool_print_event(&printer, &item.event)
+						  : fflush(stdout) != 0)
+			break;
+		wait_ms = item.kind == ANNAL_ITEM_EVENT ? 0 : 200;
 	}
 	tool_printer_end(&printer);
 	return code;
