@@ -24,7 +24,8 @@ struct fsm_downstream {
 	void *arg;
 	/* A committed command (body: borrowed), in order of index, each once per run. */
 	void (*apply)(void *arg, uint64_t index, uint64_t term, struct span body);
-	/* Ask that everything up to `index` becomes durable; false: not now (snapshot answers busy). */
+	/* Ask that everything up to `index`, a command that was handed on or the last one of a
+	 * manifest, becomes durable; false: not now (snapshot answers busy). */
 	bool (*snapshot_begin)(void *arg, uint64_t index);
 	/* Wait for it; 0 and the manifest of a durable state at `index` or later. Worker thread. */
 	int (*snapshot_wait)(void *arg, uint64_t index, struct manifest *manifest);
