@@ -35,9 +35,9 @@ void notifier_stop(struct notifier *notifier);
 
 struct notifier_status {
 	uint64_t subscriptions, live;
-	uint64_t seen;		/* last position handed out */
+	uint64_t seen;          /* last position handed out */
 	uint64_t events, bytes; /* sent to subscribers since the start */
-	uint64_t fell_behind;	/* how often one did */
+	uint64_t fell_behind;   /* how often one did */
 };
 void notifier_get_status(const struct notifier *notifier, struct notifier_status *status);
 

@@ -17,8 +17,8 @@ struct history_page {
 	struct node_post post;
 	struct notifier *notifier;
 	struct subscription *subscription; /* NULL: it has ended meanwhile */
-	struct request *request;	   /* LOCATING: to be answered */
-	struct topic *topic;		   /* held; NULL: all records */
+	struct request *request;           /* LOCATING: to be answered */
+	struct topic *topic;               /* held; NULL: all records */
 	struct read_range range;
 	bool with_system;
 	struct page page;
@@ -279,6 +279,11 @@ static void cross(struct subscription *subscription)
 {
 	struct notifier *notifier = subscription->notifier;
 
+	/* The live ones wait for a page of it: nobody has caught up before they have. */
+	if (notifier->target > notifier->seen && notifier->target > subscription->position) {
+		move(subscription, SUBSCRIPTION_QUEUED);
+		return;
+	}
 	if (subscription->position < notifier->seen) {
 		if (!feed_for_one(notifier, subscription)) {
 			move(subscription, SUBSCRIPTION_QUEUED);

@@ -37,13 +37,13 @@ struct subscription {
 		**place_link; /* LIVE: among the fed; QUEUED: in the queue */
 	struct notifier *notifier;
 	struct subscriber *subscriber;
-	struct topic *topic;	   /* NULL: all records */
+	struct topic *topic;       /* NULL: all records */
 	struct history_page *page; /* LOCATING, READING */
 	struct session_drain drain;
 	uint64_t number;
 	uint64_t position; /* everything up to it was sent; live ones of a topic: or up to `seen` */
 	uint64_t version;  /* of a topic: of the last event sent or skipped */
-	uint64_t told;	   /* the last position that the client heard of */
+	uint64_t told;     /* the last position that the client heard of */
 	uint64_t allowed;  /* events that the window still allows */
 	uint32_t batch;
 	uint8_t state;
@@ -90,7 +90,7 @@ struct notifier {
 	struct table numbers; /* subscriptions */
 	struct table topics;
 	struct subscription_list live; /* of all records */
-	uint32_t live_count;	       /* with those of topics */
+	uint32_t live_count;           /* with those of topics */
 	uint32_t live_system_count;    /* of all records, system records too */
 	struct subscription_list queue;
 	uint32_t pages; /* of history, on workers */

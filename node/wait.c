@@ -516,7 +516,7 @@ static void barrier_ready(void *arg, uint64_t position)
 
 void method_read_barrier(struct request *request)
 {
-	ASSERT(request->node->replica != NULL);
+	ASSERT(!request->answered);
 	if (replica_is_leader(request->node->replica)) {
 		replica_read_barrier(request->node->replica, barrier_ready, request);
 		return;

@@ -1,0 +1,647 @@
+/* Reads over a session: ranges, what is absent, what is wrong, and the two kinds of waiting. */
+#include "tests/unit/node/read_harness.h"
+
+struct answer {
+	struct span error, result; /* one of them is empty */
+};
+
+static struct harness harness;
+static struct client client;
+static struct buffer params;
+
+/* No test here talks to a peer but the one of the barrier, which looks at the last call. */
+struct peer_client {
+	char address[ADDRESS_TEXT_BYTES];
+};
+static struct peer_call *peer_asked;
+static uint32_t peer_calls;
+
+struct peer_client *peer_client_new(struct uv_loop_s *loop, const char *address)
+{
+	struct peer_client *peer = memory_zeroed(1, sizeof *peer);
+
+	(void)loop;
+	snprintf(peer->address, sizeof peer->address, "%s", address);
+	return peer;
+}
+
+void peer_client_call(struct peer_client *peer, struct peer_call *call, const char *method,
+		      struct span map)
+{
+	(void)map;
+	assert_string_equal(method, "$read_barrier");
+	assert_string_equal(peer->address, harness.status.leader_address);
+	peer_asked = call;
+	peer_calls++;
+}
+
+static void peer_answer(enum peer_result result, uint64_t position)
+{
+	struct buffer value;
+	struct peer_call *call = peer_asked;
+
+	assert_non_null(call);
+	peer_asked = NULL;
+	buffer_init(&value);
+	params_format(&value, "{su", 1, "position", position);
+	call->done(call, result, (struct span){0},
+		   result == PEER_ANSWERED ? buffer_span(&value) : (struct span){0});
+	buffer_close(&value);
+}
+
+void peer_client_free(struct peer_client *peer)
+{
+	if (peer_asked != NULL)
+		peer_answer(PEER_UNKNOWN, 0);
+	memory_free(peer);
+}
+
+static int setup(void **state)
+{
+	(void)state;
+	harness_init(&harness);
+	client_open(&client, &harness);
+	buffer_init(&params);
+	peer_asked = NULL;
+	peer_calls = 0;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	if (client.session != NULL)
+		client_close(&client);
+	harness_close(&harness);
+	buffer_close(&params);
+	return 0;
+}
+
+/* The next answer, whichever it is; its msgid. false: none has come. */
+static bool take_answer(struct answer *answer, uint64_t *msgid)
+{
+	static struct buffer kept;
+	uint64_t kind;
+	uint32_t count;
+
+	session_flush(client.session);
+	if (client.received.size == 0)
+		return false;
+	struct msgpack_reader reader = msgpack_reader_of(buffer_span(&client.received));
+	assert_true(msgpack_read_array(&reader, &count) && count == 4);
+	assert_true(msgpack_read_u64(&reader, &kind) && kind == 1);
+	assert_true(msgpack_read_u64(&reader, msgid));
+	size_t size = (size_t)(reader.at - client.received.data);
+	struct msgpack_reader rest = reader;
+	assert_true(msgpack_read_skip(&rest) && msgpack_read_skip(&rest));
+	buffer_close(&kept);
+	kept.data = NULL;
+	buffer_append(&kept, reader.at, (size_t)(rest.at - reader.at));
+	buffer_consume(&client.received, size + (size_t)(rest.at - reader.at));
+	reader = msgpack_reader_of(buffer_span(&kept));
+	*answer = (struct answer){0};
+	if (!msgpack_read_nil(&reader))
+		assert_true(msgpack_read_raw(&reader, &answer->error));
+	if (!msgpack_read_nil(&reader))
+		assert_true(msgpack_read_raw(&reader, &answer->result));
+	return true;
+}
+
+static struct answer call(const char *method, struct span map)
+{
+	struct answer answer;
+	uint32_t sent = client_send(&client, method, map);
+	uint64_t msgid = 0;
+
+	harness_settle(&harness);
+	assert_true(take_answer(&answer, &msgid));
+	assert_int_equal(msgid, sent);
+	return answer;
+}
+
+static void assert_error(struct answer answer, const char *code)
+{
+	assert_int_equal(answer.result.size, 0);
+	if (!map_is_text(answer.error, "code", code))
+		fail_msg("the error is not %s", code);
+}
+
+/* The number in place `field` of each event: 0 positions, 1 versions. */
+static void assert_events(struct answer answer, uint32_t field, const uint64_t *expected,
+			  uint32_t expected_count)
+{
+	struct msgpack_reader reader = msgpack_reader_of(map_find(answer.result, "events"));
+	struct span event;
+	uint32_t count;
+
+	assert_int_equal(answer.error.size, 0);
+	assert_true(msgpack_read_array(&reader, &count));
+	assert_int_equal(count, expected_count);
+	for (uint32_t i = 0; i < count; i++) {
+		struct record record;
+
+		assert_true(msgpack_read_raw(&reader, &event));
+		assert_int_equal(record_parse(event, &record), 0);
+		assert_int_equal(record.bytes.size, event.size);
+		assert_int_equal(field == 0 ? record.position : record.version, expected[i]);
+	}
+	assert_true(reader.at == reader.end);
+}
+
+#define ASSERT_EVENTS(answer, field, ...)                                                          \
+	assert_events(answer, field, (const uint64_t[]){__VA_ARGS__},                              \
+		      sizeof((const uint64_t[]){__VA_ARGS__}) / sizeof(uint64_t))
+
+/* a has positions 1-3 and 7-8, $s has 4-6. */
+static void fill(void)
+{
+	harness_append(&harness, "a", 3);
+	harness_append(&harness, "$s", 3);
+	harness_append(&harness, "a", 2);
+}
+
+static void a_stream_is_read_with_its_state(void **state)
+{
+	(void)state;
+	fill();
+	struct answer answer = call("read_stream", params_format(&params, "{ss", 1, "stream", "a"));
+
+	ASSERT_EVENTS(answer, 1, 1, 2, 3, 4, 5);
+	ASSERT_EVENTS(answer, 0, 1, 2, 3, 7, 8);
+	assert_int_equal(map_u64(answer.result, "version"), 5);
+	assert_int_equal(map_u64(answer.result, "first_version"), 1);
+	assert_int_equal(map_u64(answer.result, "next"), 6);
+	assert_int_equal(map_u64(answer.result, "head"), 8);
+	assert_true(map_bool(answer.result, "end"));
+	assert_true(map_is_text(answer.result, "state", "live"));
+}
+
+static void pages_of_a_stream(void **state)
+{
+	static const struct {
+		const char *direction;
+		uint64_t from, limit;
+		uint64_t versions[5];
+		uint32_t count;
+		uint64_t next;
+		bool end;
+	} cases[] = {
+		{"forward", 0, 2, {1, 2}, 2, 3, false},
+		{"forward", 3, 2, {3, 4}, 2, 5, false},
+		{"forward", 5, 2, {5}, 1, 6, true},
+		{"forward", 6, 2, {0}, 0, 6, true},
+		{"forward", 1000, 2, {0}, 0, 1000, true},
+		{"forward", UINT64_MAX, 2, {0}, 0, UINT64_MAX, true},
+		{"backward", 0, 2, {5, 4}, 2, 3, false},
+		{"backward", 3, 2, {3, 2}, 2, 1, false},
+		{"backward", 1, 2, {1}, 1, 0, true},
+		{"backward", 1000, 5, {5, 4, 3, 2, 1}, 5, 0, true},
+	};
+
+	(void)state;
+	fill();
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		if (i == COUNT_OF(cases) / 2)
+			harness_flush(&harness);
+		struct answer answer =
+			call("read_stream", params_format(&params, "{sssssusu", 4, "stream", "a",
+							  "direction", cases[i].direction, "from",
+							  cases[i].from, "limit", cases[i].limit));
+
+		assert_events(answer, 1, cases[i].versions, cases[i].count);
+		assert_int_equal(map_u64(answer.result, "next"), cases[i].next);
+		assert_int_equal(map_bool(answer.result, "end"), cases[i].end);
+	}
+}
+
+static void all_is_read_without_system_records_unless_asked_for(void **state)
+{
+	(void)state;
+	fill();
+	ASSERT_EVENTS(call("read_all", params_format(&params, "{", 0)), 0, 1, 2, 3, 7, 8);
+	ASSERT_EVENTS(call("read_all", params_format(&params, "{ss", 1, "query", "all")), 0, 1, 2,
+		      3, 7, 8);
+	ASSERT_EVENTS(call("read_all",
+			   params_format(&params, "{sbsu", 2, "system", 1, "from", UINT64_C(3))),
+		      0, 3, 4, 5, 6, 7, 8);
+	struct answer answer = call("read_all", params_format(&params, "{sssu", 2, "direction",
+							      "backward", "limit", UINT64_C(3)));
+	ASSERT_EVENTS(answer, 0, 8, 7, 3);
+	assert_int_equal(map_u64(answer.result, "next"), 2);
+	assert_int_equal(map_u64(answer.result, "head"), 8);
+}
+
+static void an_empty_store_can_be_read(void **state)
+{
+	(void)state;
+	struct answer answer = call("read_all", params_format(&params, "{", 0));
+
+	assert_events(answer, 0, NULL, 0);
+	assert_true(map_bool(answer.result, "end"));
+	assert_int_equal(map_u64(answer.result, "next"), 1);
+	assert_int_equal(map_u64(answer.result, "head"), 0);
+}
+
+static void a_page_is_bounded_in_bytes_but_has_one_event(void **state)
+{
+	(void)state;
+	store_append(harness.node.store, ++harness.index, "a", 10, 1000);
+	struct answer answer = call("read_stream", params_format(&params, "{sssu", 2, "stream", "a",
+								 "max_bytes", UINT64_C(3500)));
+
+	ASSERT_EVENTS(answer, 1, 1, 2, 3);
+	assert_false(map_bool(answer.result, "end"));
+	answer = call("read_stream",
+		      params_format(&params, "{sssu", 2, "stream", "a", "max_bytes", UINT64_C(1)));
+	ASSERT_EVENTS(answer, 1, 1);
+	answer = call("read_stream",
+		      params_format(&params, "{sssu", 2, "stream", "a", "max_bytes", UINT64_MAX));
+	ASSERT_EVENTS(answer, 1, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10);
+}
+
+static void one_event_by_position_id_or_version(void **state)
+{
+	struct buffer record;
+	struct error error;
+
+	(void)state;
+	fill();
+	buffer_init(&record);
+	assert_int_equal(store_read_position(harness.node.store, 7, &record, &error), 0);
+	for (int i = 0; i < 3; i++) {
+		struct span map;
+
+		if (i == 0)
+			map = params_format(&params, "{su", 1, "position", UINT64_C(7));
+		else if (i == 1)
+			map = params_format(&params, "{sx", 1, "id", record_id(record.data));
+		else
+			map = params_format(&params, "{sssu", 2, "stream", "a", "version",
+					    UINT64_C(4));
+		struct answer answer = call("read_event", map);
+
+		assert_true(span_equal(map_find(answer.result, "event"), buffer_span(&record)));
+		assert_int_equal(map_u64(answer.result, "head"), 8);
+	}
+	buffer_close(&record);
+}
+
+static void what_is_not_there(void **state)
+{
+	static const uint8_t id[16] = {1};
+	struct answer answer;
+
+	(void)state;
+	fill();
+	answer = call("read_stream", params_format(&params, "{ss", 1, "stream", "no"));
+	assert_error(answer, "STREAM_NOT_FOUND");
+	assert_true(map_is_text(answer.error, "stream", "no"));
+	assert_error(call("stream_info", params_format(&params, "{ss", 1, "stream", "no")),
+		     "STREAM_NOT_FOUND");
+	answer = call("read_event", params_format(&params, "{su", 1, "position", UINT64_C(9)));
+	assert_error(answer, "NOT_FOUND");
+	assert_true(map_is_text(answer.error, "what", "event"));
+	assert_error(call("read_event", params_format(&params, "{sx", 1, "id", id)), "NOT_FOUND");
+	assert_error(call("read_event", params_format(&params, "{sssu", 2, "stream", "a", "version",
+						      UINT64_C(6))),
+		     "NOT_FOUND");
+	assert_error(call("read_event", params_format(&params, "{sssu", 2, "stream", "no",
+						      "version", UINT64_C(1))),
+		     "NOT_FOUND");
+}
+
+static void what_is_wrong_is_named(void **state)
+{
+	static const struct {
+		const char *method, *argument, *format, *name;
+		const char *value;
+	} cases[] = {
+		{"read_stream", "stream", "{ss", "no", "x"},
+		{"read_stream", "stream", "{ss", "stream", ""},
+		{"read_all", "direction", "{ss", "direction", "sideways"},
+		{"read_all", "query", "{ss", "query", "some"},
+		{"read_all", "limit", "{ss", "limit", "x"},
+		{"read_all", "from", "{ss", "from", "x"},
+		{"read_all", "max_bytes", "{ss", "max_bytes", "x"},
+		{"read_all", "system", "{ss", "system", "x"},
+		{"read_all", "consistency", "{ss", "consistency", "strong"},
+		{"read_event", "position", "{ss", "no", "x"},
+		{"read_event", "version", "{ss", "stream", "x"},
+		{"read_event", "id", "{ss", "id", "0123456789abcdef"},
+		{"subscribe", "stream", "{ss", "no", "x"},
+		{"subscribe", "query", "{ss", "query", "x"},
+		{"unsubscribe", "subscription", "{ss", "no", "x"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		struct answer answer =
+			call(cases[i].method,
+			     params_format(&params, "{ss", 1, cases[i].name, cases[i].value));
+
+		assert_error(answer, "INVALID_ARGUMENT");
+		assert_true(map_is_text(answer.error, "argument", cases[i].argument));
+	}
+	assert_error(call("read_event", params_format(&params, "{susx", 2, "position", UINT64_C(1),
+						      "id", (const uint8_t *)"0123456789abcdef")),
+		     "INVALID_ARGUMENT");
+	assert_error(call("read_all", params_format(&params, "{su", 1, "limit", UINT64_C(0))),
+		     "INVALID_ARGUMENT");
+	assert_error(call("read_all", params_format(&params, "{su", 1, "limit", UINT64_C(10001))),
+		     "INVALID_ARGUMENT");
+}
+
+static void info_of_a_stream(void **state)
+{
+	(void)state;
+	fill();
+	struct answer answer = call("stream_info", params_format(&params, "{ss", 1, "stream", "a"));
+
+	assert_int_equal(map_u64(answer.result, "version"), 5);
+	assert_int_equal(map_u64(answer.result, "first_version"), 1);
+	assert_int_equal(map_u64(answer.result, "count"), 5);
+	assert_int_equal(map_u64(answer.result, "created"), 1001);
+	assert_int_equal(map_u64(answer.result, "updated"), 1003);
+	assert_int_equal(map_u64(answer.result, "head"), 8);
+	assert_true(map_is_text(answer.result, "state", "live"));
+}
+
+/* ---- waiting ---- */
+
+static struct span at_least(uint64_t position, uint64_t timeout_ms)
+{
+	return params_format(&params, "{s{susu", 2, "consistency", 1, "at_least", position,
+			     "timeout_ms", timeout_ms);
+}
+
+static void reads_wait_for_their_position_in_any_order(void **state)
+{
+	static const uint64_t wanted[] = {5, 2, 9, 7, 3, 8, 1, 4, 6};
+	struct answer answer;
+	uint64_t msgid;
+
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(wanted); i++)
+		client_send(&client, "read_all", at_least(wanted[i], 60000));
+	for (uint64_t head = 1; head <= COUNT_OF(wanted); head++) {
+		harness_settle(&harness);
+		assert_false(take_answer(&answer, &msgid));
+		harness_append(&harness, "a", 1);
+		harness_settle(&harness);
+		assert_true(take_answer(&answer, &msgid));
+		assert_int_equal(wanted[msgid - 1], head);
+		assert_int_equal(map_u64(answer.result, "head"), head);
+	}
+	assert_events(call("read_all", at_least(9, 60000)), 0,
+		      (const uint64_t[]){1, 2, 3, 4, 5, 6, 7, 8, 9}, 9);
+}
+
+static void wait_for_answer(struct answer *answer)
+{
+	uint64_t msgid;
+
+	while (!take_answer(answer, &msgid))
+		uv_run(&harness.loop, UV_RUN_ONCE);
+}
+
+static void a_position_that_does_not_come_is_not_ready(void **state)
+{
+	struct answer answer;
+
+	(void)state;
+	fill();
+	client_send(&client, "read_all", at_least(UINT64_C(1) << 63, 20));
+	wait_for_answer(&answer);
+	assert_error(answer, "NOT_READY");
+	assert_int_equal(map_u64(answer.error, "head"), 8);
+	assert_int_equal(map_u64(answer.error, "wanted"), UINT64_C(1) << 63);
+}
+
+static struct span linearizable(uint64_t timeout_ms)
+{
+	return params_format(&params, "{sssu", 2, "consistency", "linearizable", "timeout_ms",
+			     timeout_ms);
+}
+
+static void one_barrier_serves_all_that_came_before_it_was_asked_for(void **state)
+{
+	struct answer answer;
+	uint64_t msgid;
+
+	(void)state;
+	fill();
+	for (int i = 0; i < 3; i++)
+		client_send(&client, "read_all", linearizable(60000));
+	harness_settle(&harness);
+	assert_int_equal(harness.barrier_count, 1);
+	assert_false(take_answer(&answer, &msgid));
+	harness_answer_barriers(&harness, 8);
+	harness_settle(&harness);
+	assert_true(take_answer(&answer, &msgid));
+	assert_int_equal(msgid, 1);
+	/* The other two came after it was asked for: another one serves them. */
+	assert_false(take_answer(&answer, &msgid));
+	assert_int_equal(harness.barrier_count, 1);
+	harness_answer_barriers(&harness, 8);
+	harness_settle(&harness);
+	assert_true(take_answer(&answer, &msgid) && take_answer(&answer, &msgid));
+	assert_int_equal(harness.barrier_count, 0);
+}
+
+static void a_lost_barrier_is_asked_for_again(void **state)
+{
+	struct answer answer;
+
+	(void)state;
+	fill();
+	client_send(&client, "read_all", linearizable(60000));
+	for (int i = 0; i < 3; i++) {
+		harness_answer_barriers(&harness, REPLICA_NOT_LEADER);
+		while (harness.barrier_count == 0)
+			uv_run(&harness.loop, UV_RUN_ONCE);
+	}
+	harness_answer_barriers(&harness, 0); /* as an empty store says it */
+	wait_for_answer(&answer);
+	assert_int_equal(map_u64(answer.result, "head"), 8);
+}
+
+static void follow(uint64_t leader_id, const char *address)
+{
+	harness.status.role = REPLICA_FOLLOWER;
+	harness.status.leader_id = leader_id;
+	snprintf(harness.status.leader_address, sizeof harness.status.leader_address, "%s",
+		 address);
+}
+
+static void a_follower_asks_the_leader_and_waits_for_its_position(void **state)
+{
+	struct answer answer;
+	uint64_t msgid;
+
+	(void)state;
+	follow(2, "leader:1");
+	fill();
+	client_send(&client, "read_all", linearizable(60000));
+	peer_answer(PEER_UNKNOWN, 0);
+	while (peer_asked == NULL)
+		uv_run(&harness.loop, UV_RUN_ONCE);
+	peer_answer(PEER_ANSWERED, 9);
+	harness_settle(&harness);
+	assert_false(take_answer(&answer, &msgid));
+	harness_append(&harness, "a", 1);
+	wait_for_answer(&answer);
+	assert_int_equal(map_u64(answer.result, "head"), 9);
+}
+
+static void a_new_leader_is_asked_at_once(void **state)
+{
+	struct answer answer;
+
+	(void)state;
+	follow(2, "leader:1");
+	fill();
+	client_send(&client, "read_all", linearizable(60000));
+	assert_int_equal(peer_calls, 1);
+	follow(3, "leader:2");
+	while (peer_calls == 1) {
+		notifier_role_changed(harness.node.notifier);
+		uv_run(&harness.loop, UV_RUN_ONCE);
+	}
+	peer_answer(PEER_ANSWERED, 8);
+	wait_for_answer(&answer);
+	assert_int_equal(map_u64(answer.result, "head"), 8);
+}
+
+static void without_a_leader_a_linearizable_read_says_so(void **state)
+{
+	struct answer answer;
+
+	(void)state;
+	follow(0, "");
+	client_send(&client, "read_all", linearizable(20));
+	wait_for_answer(&answer);
+	assert_error(answer, "NO_LEADER");
+	assert_true(map_u64(answer.error, "retry_after_ms") > 0);
+	follow(2, "leader:1");
+	client_send(&client, "read_all", linearizable(20));
+	wait_for_answer(&answer);
+	assert_error(answer, "TIMEOUT");
+	assert_true(map_is_text(answer.error, "outcome", "none"));
+}
+
+static void the_leader_tells_others_its_barrier(void **state)
+{
+	struct answer answer;
+	uint64_t msgid;
+
+	(void)state;
+	fill();
+	client_send(&client, "$read_barrier", params_format(&params, "{", 0));
+	harness_answer_barriers(&harness, 8);
+	assert_true(take_answer(&answer, &msgid));
+	assert_int_equal(map_u64(answer.result, "position"), 8);
+	client_send(&client, "$read_barrier", params_format(&params, "{", 0));
+	harness_answer_barriers(&harness, REPLICA_NOT_LEADER);
+	assert_true(take_answer(&answer, &msgid));
+	assert_error(answer, "NOT_LEADER");
+	follow(2, "leader:1");
+	assert_error(call("$read_barrier", params_format(&params, "{", 0)), "NOT_LEADER");
+}
+
+/* ---- bounds, and ends ---- */
+
+static void a_session_that_does_not_read_starts_no_more_reads(void **state)
+{
+	struct reader_status status;
+
+	(void)state;
+	harness.node.settings.out_queue_bytes = 64 * KIB;
+	client.slow = true;
+	store_append(harness.node.store, ++harness.index, "a", 100, 1000);
+	for (int i = 0; i < 500; i++)
+		client_send(&client, "read_all", params_format(&params, "{", 0));
+	harness_settle(&harness);
+	session_flush(client.session);
+	reader_get_status(harness.node.reader, &status);
+	assert_true(session_unsent(client.session) < 64 * KIB + LIMIT_SESSION_READS * 110 * KIB);
+	assert_true(status.waiting > 0);
+	while (status.reads < 500) {
+		client.unsent = 0;
+		session_set_unsent(client.session, 0);
+		session_flush(client.session);
+		harness_settle(&harness);
+		session_flush(client.session);
+		reader_get_status(harness.node.reader, &status);
+	}
+	assert_int_equal(status.waiting, 0);
+	assert_int_equal(status.running_bytes_max, 0);
+}
+
+static void a_session_can_go_with_reads_in_every_place(void **state)
+{
+	struct reader_status status;
+
+	(void)state;
+	fill();
+	for (int i = 0; i < 300; i++) {
+		client_send(&client, "read_all", params_format(&params, "{", 0));
+		client_send(&client, "read_all", at_least(1000, 60000));
+		client_send(&client, "read_all", linearizable(60000));
+	}
+	client_close(&client);
+	client.session = NULL;
+	harness_settle(&harness);
+	harness_answer_barriers(&harness, 8);
+	harness_settle(&harness);
+	reader_get_status(harness.node.reader, &status);
+	assert_int_equal(status.waiting, 0);
+	assert_int_equal(status.running, 0);
+	client_open(&client, &harness);
+	ASSERT_EVENTS(call("read_all", params_format(&params, "{", 0)), 0, 1, 2, 3, 7, 8);
+}
+
+static void reads_that_wait_when_the_node_ends_are_refused(void **state)
+{
+	struct answer answer;
+	uint64_t msgid;
+
+	(void)state;
+	client_send(&client, "read_all", at_least(1000, 60000));
+	client_send(&client, "read_all", linearizable(60000));
+	reader_free(harness.node.reader);
+	harness.node.reader = NULL;
+	harness_answer_barriers(&harness, 0);
+	for (int i = 0; i < 2; i++) {
+		assert_true(take_answer(&answer, &msgid));
+		assert_error(answer, "SHUTTING_DOWN");
+	}
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		TEST(a_stream_is_read_with_its_state),
+		TEST(pages_of_a_stream),
+		TEST(all_is_read_without_system_records_unless_asked_for),
+		TEST(an_empty_store_can_be_read),
+		TEST(a_page_is_bounded_in_bytes_but_has_one_event),
+		TEST(one_event_by_position_id_or_version),
+		TEST(what_is_not_there),
+		TEST(what_is_wrong_is_named),
+		TEST(info_of_a_stream),
+		TEST(reads_wait_for_their_position_in_any_order),
+		TEST(a_position_that_does_not_come_is_not_ready),
+		TEST(one_barrier_serves_all_that_came_before_it_was_asked_for),
+		TEST(a_lost_barrier_is_asked_for_again),
+		TEST(a_follower_asks_the_leader_and_waits_for_its_position),
+		TEST(a_new_leader_is_asked_at_once),
+		TEST(without_a_leader_a_linearizable_read_says_so),
+		TEST(the_leader_tells_others_its_barrier),
+		TEST(a_session_that_does_not_read_starts_no_more_reads),
+		TEST(a_session_can_go_with_reads_in_every_place),
+		TEST(reads_that_wait_when_the_node_ends_are_refused),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
