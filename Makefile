@@ -99,6 +99,8 @@ $(LIB_SO): $(LIBRARY_OBJECTS) $(OBJECTS_base) client/libannal.map
 	@$(LINK) -shared -Wl,-soname,libannal.so.0 -Wl,--version-script=client/libannal.map \
 	    -o $@ $(filter %.o,$^) $(LIBS_base)
 
+# As its users see it: the public header alone.
+$(B)/examples/%.o: COMPILE += -Iclient
 $(EXAMPLE): $(B)/examples/orders.o $(LIB_A)
 	@echo "  LINK  $@"
 	@$(LINK) -o $@ $^ $(LIBS_base)

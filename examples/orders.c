@@ -3,7 +3,7 @@
  *
  *     cc orders.c -lannal -o orders && ./orders annal://127.0.0.1:7001
  */
-#include "client/annal.h"
+#include <annal.h>
 
 #include <inttypes.h>
 #include <stdio.h>
