@@ -19,6 +19,7 @@
 
 struct uv_loop_s;
 struct append_service;
+struct node_inside;
 struct catch_up;
 struct deadlines;
 struct listener;
@@ -44,7 +45,34 @@ struct node {
 	int64_t started_ms;
 	bool stopping;
 	struct node_counters *counters; /* node/stats.h */
+	struct node_inside *inside;     /* private to node.c */
 };
+
+/* What a start that failed is about: the exit codes of annald. */
+enum node_exit {
+	NODE_EXIT_OK = 0,
+	NODE_EXIT_USAGE = 1,     /* flags, environment, configuration */
+	NODE_EXIT_PORT = 2,      /* an address cannot be listened on */
+	NODE_EXIT_DIRECTORY = 3, /* the data folder: unreadable, in use, somebody else's */
+	NODE_EXIT_DAMAGE = 4,    /* the data is damaged */
+	NODE_EXIT_OTHER = 5,     /* the data is another cluster's or node's */
+	NODE_EXIT_FAILED = 71,   /* while running: an error after which nothing may be written */
+	NODE_EXIT_SIGNAL = 130,  /* a second signal */
+};
+
+/*
+ * Start a node; the settings are prepared. NODE_EXIT_OK, or what is wrong, with a message for the
+ * operator: then nothing was touched, but for a data folder that was made and is empty of data.
+ */
+enum node_exit node_start(struct node **node, const struct node_settings *settings,
+			  struct error *error);
+/* Serve until node_stop is done: the loop runs in the calling thread. Frees the node. */
+void node_run(struct node *node);
+/* SIGTERM and SIGINT stop it; another one while it stops ends the process at once. */
+void node_stop_on_signals(struct node *node);
+/* Finish what is in flight, hand leadership over, flush; at most NODE_GRACE_MS. Loop thread. */
+#define NODE_GRACE_MS 5000
+void node_stop(struct node *node);
 
 /* Run `post->run(post)` on the loop thread; any thread may call it. */
 struct node_post {
@@ -53,8 +81,8 @@ struct node_post {
 };
 void node_post(struct node *node, struct node_post *post);
 
-/* The node must stop now, without another write: log the message and exit. Loop thread. */
-void node_fail(struct node *node, const struct error *error);
+/* The node must stop now, without another write: log the message and exit. Any thread. */
+_Noreturn void node_fail(struct node *node, const struct error *error);
 
 /* The status of the replica as of this turn of the loop, cached. Loop thread. */
 const struct replica_status *node_replica_status(struct node *node);

@@ -1,0 +1,123 @@
+#include "node/data_dir.h"
+
+#include "base/assert.h"
+#include "base/settings.h"
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define PATH_BYTES (SETTING_TEXT_BYTES + 16)
+
+static void path_in(const char *dir, const char *name, char path[PATH_BYTES])
+{
+	int size = snprintf(path, PATH_BYTES, "%s/%s", dir, name);
+
+	ASSERT(size > 0 && size < PATH_BYTES);
+}
+
+/* 0: empty, or with marks of ours. */
+static int check_entries(const char *dir, DIR *opened, struct error *error)
+{
+	struct dirent *entry;
+	bool empty = true, ours = false;
+
+	while ((entry = readdir(opened)) != NULL) {
+		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+			continue;
+		empty = false;
+		ours |= strcmp(entry->d_name, "lock") == 0 || strcmp(entry->d_name, "store") == 0;
+	}
+	if (empty || ours)
+		return 0;
+	return error_set(error, -EEXIST,
+			 "%s is not empty, and not a data folder of annald: give an empty one",
+			 dir);
+}
+
+static int lock_file(const char *path, int flags, int *lock_fd, struct error *error)
+{
+	char pid[32] = "";
+	int fd = open(path, O_RDWR | O_CLOEXEC | flags, 0600);
+
+	if (fd < 0)
+		return error_set_errno(error, errno, "cannot open %s", path);
+	if (flock(fd, LOCK_EX | LOCK_NB) == 0) {
+		*lock_fd = fd;
+		return 0;
+	}
+	int problem = errno;
+	ssize_t size = pread(fd, pid, sizeof pid - 1, 0);
+
+	close(fd);
+	if (problem != EWOULDBLOCK)
+		return error_set_errno(error, problem, "cannot lock %s", path);
+	pid[size > 0 ? strcspn(pid, "\n") : 0] = '\0';
+	return error_set(error, -EBUSY, "%s: the folder is in use by another annald (process %s)",
+			 path, pid[0] != '\0' ? pid : "unknown");
+}
+
+int data_dir_check(const char *path, int *lock_fd, struct error *error)
+{
+	char lock_path[PATH_BYTES];
+	DIR *opened = opendir(path);
+
+	*lock_fd = -1;
+	if (opened == NULL && errno == ENOENT)
+		return 0;
+	if (opened == NULL)
+		return error_set_errno(error, errno, "cannot read the data folder %s", path);
+	int status = check_entries(path, opened, error);
+
+	closedir(opened);
+	if (status != 0)
+		return status;
+	if (access(path, W_OK | X_OK) != 0)
+		return error_set_errno(error, errno, "cannot write into the data folder %s", path);
+	path_in(path, "lock", lock_path);
+	if (access(lock_path, F_OK) != 0)
+		return 0;
+	return lock_file(lock_path, 0, lock_fd, error);
+}
+
+/* The directory with its parents. */
+static int make_directories(const char *path, struct error *error)
+{
+	char part[PATH_BYTES];
+
+	snprintf(part, sizeof part, "%s", path);
+	for (char *slash = strchr(part + 1, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
+		*slash = '\0';
+		if (mkdir(part, 0755) != 0 && errno != EEXIST)
+			return error_set_errno(error, errno, "cannot make %s", part);
+		*slash = '/';
+	}
+	if (mkdir(path, 0700) != 0 && errno != EEXIST)
+		return error_set_errno(error, errno, "cannot make the data folder %s", path);
+	return 0;
+}
+
+int data_dir_make(const char *path, int *lock_fd, struct error *error)
+{
+	char lock_path[PATH_BYTES], pid[32];
+	int status = make_directories(path, error);
+
+	if (status != 0)
+		return status;
+	path_in(path, "lock", lock_path);
+	if (*lock_fd < 0)
+		status = lock_file(lock_path, O_CREAT, lock_fd, error);
+	if (status != 0)
+		return status;
+	int size = snprintf(pid, sizeof pid, "%ld\n", (long)getpid());
+
+	/* For people only: the lock itself is the kernel's. */
+	if (ftruncate(*lock_fd, 0) != 0 || pwrite(*lock_fd, pid, (size_t)size, 0) != size)
+		return error_set_errno(error, errno, "cannot write %s", lock_path);
+	return 0;
+}
