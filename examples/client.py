@@ -25,7 +25,8 @@ class Annal:
 annal = Annal(*[kind(text) for kind, text in zip((str, int), sys.argv[1:])])
 stream = f"Order-{uuid.uuid4()}"
 event = {"id": uuid.uuid4().bytes, "type": "OrderPlaced", "data": b'{"amount": 42}'}
-print(annal.call("append", stream=stream, expected_version="no_stream", events=[event]))
-for position, version, created, id, name, type, data, metadata, tags in annal.call(
-        "read_stream", stream=stream)["events"]:
+done = annal.call("append", stream=stream, expected_version="no_stream", events=[event])
+print(done)
+read = annal.call("read_stream", stream=stream, consistency={"at_least": done["position"]})
+for position, version, created, id, name, type, data, metadata, tags in read["events"]:
     print(position, version, type, data)

@@ -16,7 +16,7 @@ class ExamplesTest(SharedCase):
     def test_the_python_client_appends_and_reads_back(self):
         node = self.cluster[2]
         path = os.path.join(ROOT, "examples", "client.py")
-        done = self.run_example(sys.executable, path, "127.0.0.1", str(node.client_port))
+        done = self.run_example(sys.executable, path, "127.0.0.1", node.address.split(":")[1])
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertIn("OrderPlaced", done.stdout)
 
