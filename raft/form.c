@@ -240,6 +240,15 @@ static bool was_removed(const struct form *form, uint64_t id, uint64_t nonce)
 	       peers_instance_of(form->peers, id, nonce) != 0;
 }
 
+bool form_was_removed(const struct form *form, uint64_t id, const char *text)
+{
+	struct endpoint endpoint;
+	struct error error;
+
+	return endpoint_parse(text, &endpoint, &error) == 0 &&
+	       was_removed(form, id, endpoint.nonce);
+}
+
 static unsigned judge_member(struct form *form, const struct handshake *hello,
 			     struct handshake *welcome)
 {

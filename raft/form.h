@@ -62,6 +62,8 @@ unsigned form_judge(struct form *form, const struct handshake *hello, struct han
 unsigned form_welcomed(struct form *form, uint64_t peer, const struct handshake *welcome,
 		       char problem[HANDSHAKE_REASON_BYTES]);
 
+/* Whether the member with this endpoint was one once, and is none now. */
+bool form_was_removed(const struct form *form, uint64_t id, const char *endpoint);
 /* A member's endpoint in a configuration; false: it is not there. */
 bool form_find_member(const struct raft_configuration *configuration, uint64_t id,
 		      struct endpoint *endpoint);

@@ -157,6 +157,7 @@ static void tell_changed(struct replica *replica)
 	replica->told = facts;
 	replica_get_status(replica, &status);
 	replica->last = status;
+	replica_review_peers(replica);
 	if (!replica->abandoned)
 		replica->options.changed(replica->options.arg);
 }

@@ -114,6 +114,7 @@ void replica_save_peers(struct replica *replica); /* off the loop */
 void replica_fill_instance_options(struct replica *replica, struct instance_options *options);
 void replica_fill_transport_options(struct replica *replica, struct transport_options *options);
 void replica_look_at_configuration(struct replica *replica); /* for handshakes */
+void replica_review_peers(struct replica *replica);          /* after members changed */
 void replica_keep_connected(struct replica *replica);
 void replica_lead_turn(struct replica *replica);
 void replica_barrier_turn(struct replica *replica);

@@ -414,6 +414,19 @@ static void on_receive(void *arg, struct raft_message *message)
 		io_receive(&replica->instance->io, message);
 }
 
+static bool on_review(void *arg, uint64_t peer, const char *endpoint)
+{
+	const struct replica *replica = arg;
+
+	return !form_was_removed(&replica->form, peer, endpoint);
+}
+
+void replica_review_peers(struct replica *replica)
+{
+	replica_look_at_configuration(replica);
+	transport_review(replica->transport, on_review, replica);
+}
+
 /* So that an election does not have to wait for connections to be made. */
 void replica_keep_connected(struct replica *replica)
 {

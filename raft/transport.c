@@ -917,6 +917,16 @@ bool transport_is_up(const struct transport *transport, uint64_t peer)
 	return link != NULL && link->state == LINK_UP;
 }
 
+void transport_review(struct transport *transport,
+		      bool (*stays)(void *arg, uint64_t peer, const char *endpoint), void *arg)
+{
+	struct connection *at = transport->connections;
+
+	for (; at != NULL; at = at->next)
+		if (at->incoming && at->greeted && !stays(arg, at->peer, at->endpoint))
+			connection_close(at);
+}
+
 /* ---- as a whole ---- */
 
 void transport_disconnect(struct transport *transport, void (*idle)(void *arg), void *arg)

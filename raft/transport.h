@@ -69,6 +69,10 @@ void transport_ask(struct transport *transport, uint64_t peer, const char *endpo
  * once. */
 void transport_disconnect(struct transport *transport, void (*idle)(void *arg), void *arg);
 
+/* Members changed: close the connections of those that do not stay; they hear why when they come again. */
+void transport_review(struct transport *transport,
+		      bool (*stays)(void *arg, uint64_t peer, const char *endpoint), void *arg);
+
 /* Since its last raft message; -1: never. */
 int64_t transport_last_contact_ms(const struct transport *transport, uint64_t peer);
 bool transport_is_up(const struct transport *transport, uint64_t peer);
