@@ -220,6 +220,12 @@ static void records_that_do_not_follow_are_refused(void **state)
 	page.records.data[record.bytes.size + RECORD_VERSION_OFFSET + 6] ^= 1;
 	assert_int_equal(store_ingest(store, rest, &error), -EBADMSG);
 	page.records.data[record.bytes.size + RECORD_VERSION_OFFSET + 6] ^= 1;
+	uint8_t created[8];
+	uint8_t *at = page.records.data + record.bytes.size + RECORD_CREATED_OFFSET;
+	memcpy(created, at, sizeof created);
+	bytes_set_be64(at, (uint64_t)record.created - 1);
+	assert_int_equal(store_ingest(store, rest, &error), -EBADMSG); /* time goes back */
+	memcpy(at, created, sizeof created);
 	memcpy(page.records.data + record.bytes.size + RECORD_ID_OFFSET, record.id, UUID_BYTES);
 	assert_int_equal(store_ingest(store, rest, &error), -EBADMSG); /* the id of the first */
 	assert_int_equal(store_head(store), 1);

@@ -1,6 +1,8 @@
 /* Damage: every flipped byte of every value is found offline, and never served. */
 #include "tests/unit/storage/feed.h"
 
+#include "base/checksum.h"
+#include "storage/block.h"
 #include "storage/tables.h"
 #include "storage/verify.h"
 
@@ -286,11 +288,145 @@ static void problems_beyond_the_room_are_counted(void **state)
 	feed_place_close(&place);
 }
 
+static void get(struct feed_place *place, enum kv_table table, struct span key, struct buffer *into)
+{
+	struct kv *kv = feed_kv(place);
+	struct kv_txn *txn;
+	struct span value;
+	struct error error;
+
+	assert_ok(kv_begin(kv, KV_READ, &txn, &error));
+	assert_ok(kv_get(txn, table, key, &value, &error));
+	buffer_append_span(into, value);
+	kv_abort(txn);
+	kv_close(kv);
+}
+
+/* One field of a row made wrong, and its checksum right. */
+static void rows_that_lie_are_found(void **state)
+{
+	struct span key = span_of_string("Order-1");
+	struct feed_place place;
+	struct buffer value, lie;
+
+	(void)state;
+	feed_place_init(&place, true);
+	make_store(&place);
+	buffer_init(&value);
+	buffer_init(&lie);
+	get(&place, KV_STREAM, key, &value);
+	for (int field = 0; field < 7; field++) {
+		struct tables_row row;
+
+		assert_int_equal(tables_row_decode(key, buffer_span(&value), &row), 0);
+		row.number += field == 0;
+		row.facts.version += field == 1;
+		row.facts.first_version += field == 2;
+		row.facts.created += field == 3;
+		row.facts.updated += field == 4;
+		row.facts.state = field == 5 ? STREAM_DELETED : row.facts.state;
+		row.chunk.size -= field == 6;
+		buffer_clear(&lie);
+		tables_row_encode(key, &row, &lie);
+		put(&place, KV_STREAM, key, buffer_span(&lie));
+		verify(&place);
+		if (report.problem_count == 0)
+			fail_msg("a row with another field %d was not found", field);
+	}
+	put(&place, KV_STREAM, key, buffer_span(&value));
+	verify(&place);
+	assert_int_equal(report.problem_count, 0);
+	buffer_close(&value);
+	buffer_close(&lie);
+	feed_place_close(&place);
+}
+
+static void a_state_that_lies_is_found(void **state)
+{
+	struct span key = span_of_string("state");
+	struct feed_place place;
+	struct buffer value, lie;
+
+	(void)state;
+	feed_place_init(&place, true);
+	make_store(&place);
+	buffer_init(&value);
+	buffer_init(&lie);
+	get(&place, KV_META, key, &value);
+	for (int field = 0; field < 10; field++) {
+		struct tables_state tables;
+
+		assert_int_equal(tables_state_decode(buffer_span(&value), &tables), 0);
+		tables.position += field == 0;
+		tables.created += field == 1;
+		tables.hash += field == 2;
+		tables.events += field == 3;
+		tables.last_block += field == 4;
+		tables.greatest_v7[9] ^= field == 5;
+		if (field >= 6)
+			tables.lists[field - 6]++;
+		buffer_clear(&lie);
+		tables_state_encode(&tables, &lie);
+		put(&place, KV_META, key, buffer_span(&lie));
+		verify(&place);
+		if (report.problem_count == 0)
+			fail_msg("a state with another field %d was not found", field);
+	}
+	buffer_close(&value);
+	buffer_close(&lie);
+	feed_place_close(&place);
+}
+
+/* The last block, whole in itself, but not that of this store: the next flush does not go on with it. */
+static void a_flush_does_not_go_on_with_a_strange_block(void **state)
+{
+	struct feed_append append = feed_single("Order-1", 12345);
+	struct block_builder builder;
+	struct tables_key key;
+	struct feed_place place;
+	struct buffer value, strange;
+	struct block block;
+	struct span record;
+	uint64_t hash, strange_hash = 1;
+	struct error error;
+
+	(void)state;
+	feed_place_init(&place, true);
+	make_store(&place);
+	buffer_init(&value);
+	buffer_init(&strange);
+	block_builder_init(&builder);
+	tables_number_key(1, &key);
+	get(&place, KV_BLOCK, tables_key_span(&key), &value);
+	assert_int_equal(block_open(buffer_span(&value), &block), 0);
+	block_builder_start(&builder, 1, strange_hash);
+	for (uint32_t i = 0; i < block.count; i++) {
+		assert_int_equal(block_record(&block, i, &record, &hash), 0);
+		strange_hash = checksum64_seeded(record.data, record.size, strange_hash);
+		block_builder_add(&builder, record, strange_hash);
+	}
+	block_builder_finish(&builder, &strange);
+	put(&place, KV_BLOCK, tables_key_span(&key), buffer_span(&strange));
+	verify(&place);
+	assert_true(report.problem_count > 0);
+	struct store *store = feed_store(&place);
+	assert_ok(feed_apply(store, COMMANDS + 1, &append, NULL, &error));
+	assert_int_equal(store_flush(store, &error), -EBADMSG);
+	store_close(store);
+	block_builder_close(&builder);
+	buffer_close(&value);
+	buffer_close(&strange);
+	feed_place_close(&place);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(strange_rows_are_found),
 		cmocka_unit_test(a_row_of_another_key_is_found),
+		cmocka_unit_test(rows_that_lie_are_found),
+		cmocka_unit_test(a_state_that_lies_is_found),
+		cmocka_unit_test(a_flush_does_not_go_on_with_a_strange_block),
 		cmocka_unit_test(problems_beyond_the_room_are_counted),
 		cmocka_unit_test(every_flipped_byte_is_found_and_never_served),
 		cmocka_unit_test(flips_in_closed_chunks_are_found),
