@@ -7,6 +7,7 @@
  * between moves records from the tail to the tables, and only means another turn.
  */
 #include "base/assert.h"
+#include "base/bytes.h"
 #include "storage/list.h"
 #include "storage/store_inside.h"
 
@@ -530,6 +531,104 @@ int store_digest(struct store *store, uint64_t *position, uint64_t *hash, struct
 	if (rc == -ENOENT)
 		rc = tables_damage(store->kv, error, "the block table: position %llu",
 				   (unsigned long long)*position);
+	return rc;
+}
+
+/* ---- positions by time ---- */
+
+static bool is_before(const struct tail_record *record, int64_t created)
+{
+	return record_created(record->bytes) < created;
+}
+
+/* The first position of the tail that is not before `created`. */
+static uint64_t find_time_in_tail(const struct tail *tail, uint64_t head, int64_t created)
+{
+	uint64_t low = tail_first_position(tail), high = head + 1;
+
+	while (low < high) {
+		uint64_t middle = low + (high - low) / 2;
+
+		if (is_before(tail_find(tail, middle), created))
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+/* The last listed position that is before `created`, to scan from; 1 when there is none. */
+static int find_listed_time(struct kv_txn *txn, int64_t created, uint64_t *position,
+			    struct error *error)
+{
+	struct kv_cursor *cursor;
+	struct tables_key key;
+	struct kv_pair pair;
+	int rc = kv_cursor_open(txn, KV_TIME, &cursor, error);
+
+	if (rc != 0)
+		return rc;
+	tables_time_key(created, 0, &key);
+	*position = 1;
+	rc = kv_cursor_seek(cursor, KV_AT_MOST, tables_key_span(&key), &pair, error);
+	if (rc == 0 && pair.key.size == 16)
+		*position = bytes_be64(pair.key.data + 8);
+	kv_cursor_close(cursor);
+	return rc == -ENOENT ? 0 : rc;
+}
+
+static int find_time_in_tables(struct kv_txn *txn, int64_t created, uint64_t last,
+			       uint64_t *position, struct error *error)
+{
+	struct block_reader blocks;
+	struct span record;
+	uint64_t hash, at;
+	int rc = find_listed_time(txn, created, &at, error);
+
+	if (rc == 0)
+		rc = block_reader_open(&blocks, txn, error);
+	if (rc != 0)
+		return rc;
+	for (; at <= last; at++) {
+		rc = block_reader_get(&blocks, at, &record, &hash, error);
+		if (rc != 0 || record_created(record.data) >= created)
+			break;
+	}
+	block_reader_close(&blocks);
+	if (rc == -ENOENT)
+		rc = tables_damage(txn->kv, error, "the block table: position %llu",
+				   (unsigned long long)at);
+	*position = at;
+	return rc;
+}
+
+int store_position_at(struct store *store, int64_t created, uint64_t *position, struct error *error)
+{
+	struct kv_txn *txn;
+	bool again = true;
+	uint64_t last = 0, found;
+	int rc = 0;
+
+	pthread_rwlock_rdlock(&store->tail.lock);
+	while (rc == 0 && again) {
+		const struct tail_record *first;
+
+		last = tail_first_position(&store->tail) - 1;
+		first = tail_find(&store->tail, last + 1);
+		if (first != NULL && is_before(first, created)) {
+			*position = find_time_in_tail(&store->tail, store->head.position, created);
+			pthread_rwlock_unlock(&store->tail.lock);
+			return 0;
+		}
+		rc = begin_under_lock(store, &txn, &again, error);
+	}
+	pthread_rwlock_unlock(&store->tail.lock);
+	if (rc != 0)
+		return rc;
+	rc = find_time_in_tables(txn, created, last, &found, error);
+	kv_abort(txn);
+	if (rc == 0)
+		*position = found;
 	return rc;
 }
 

@@ -154,6 +154,9 @@ int store_read_version(struct store *store, struct span stream, uint64_t version
 		       struct buffer *into, struct error *error);
 int store_stream_status(struct store *store, struct span stream, struct stream_status *status,
 			struct error *error);
+/* The first position whose record was created at that time (ns) or later; head + 1 if there is none. */
+int store_position_at(struct store *store, int64_t created, uint64_t *position,
+		      struct error *error);
 /* The running hash up to a position (0: the head, then *position says which). -ENOENT beyond it. */
 int store_digest(struct store *store, uint64_t *position, uint64_t *hash, struct error *error);
 

@@ -561,6 +561,21 @@ static void check_read_one(struct model *model)
 	assert_int_equal(hash, event->hash);
 }
 
+static void check_position_at(struct model *model)
+{
+	int64_t created = (int64_t)roll(model, (uint64_t)model_created(model) + 3000);
+	uint64_t position, wanted = 1;
+	struct error error;
+
+	if (roll(model, 2) == 0) /* the time of a record itself */
+		created = record_created(model->events[roll(model, model->count)].record.data);
+	while (wanted <= model->count &&
+	       record_created(model->events[wanted - 1].record.data) < created)
+		wanted++;
+	assert_ok(store_position_at(model->store, created, &position, &error));
+	assert_int_equal(position, wanted);
+}
+
 static void check_what_is_not_there(struct model *model)
 {
 	uint8_t id[UUID_BYTES] = {0xff};
@@ -641,6 +656,7 @@ static void run_model(bool in_memory, uint64_t seed, uint32_t steps)
 		check_read_all(model);
 		check_read_stream(model);
 		check_read_one(model);
+		check_position_at(model);
 	}
 	check_what_is_not_there(model);
 	check_status(model);
