@@ -37,8 +37,9 @@ class Case(unittest.TestCase):
     # ---- short ways ----
 
     def connect(self, node=None, **options):
-        """A connection that is closed at the end of the test; to node 1 unless said otherwise."""
-        connection = (node or self.cluster[1]).connect(**options)
+        """A connection that is closed at the end of the test. To the leader unless said otherwise: a
+        follower may be behind what it has forwarded."""
+        connection = (node or self.cluster.leader()).connect(**options)
         self.addCleanup(connection.close)
         return connection
 
@@ -82,7 +83,8 @@ class SharedCase(Case):
 
     def setUp(self):
         self.cluster = shared_cluster(self.nodes)
-        self.client = self.connect()
+        self.leader = self.cluster.leader()
+        self.client = self.connect(self.leader)
 
 
 class OwnCase(Case):

@@ -283,10 +283,8 @@ class Subscriber(threading.Thread):
         for event in events:
             self.received.events.append((event[POSITION], event[ID]))
         self.after = events[-1][VERSION if self.received.stream else POSITION]
-        if position != self.after:
-            self.world.problem(
-                "notified-position", f"{self.name}: it says {position}, its events end at {self.after}"
-            )
+        if position != events[-1][POSITION]:
+            self.world.problem("notified-position", f"{self.name}: it says {position} of {events[-1]}")
         if self.window:
             subscription.credit(len(events))
 

@@ -380,7 +380,7 @@ class OrderTest(SharedCase):
     def test_created_never_goes_back(self):
         for node in self.cluster.nodes.values():
             self.append(self.connect(node), self.new_stream(), 10)
-        events = self.cluster.read_all(self.cluster[1])
+        events = self.cluster.read_all(self.leader)
         times = [e[CREATED] for e in events]
         self.assertEqual(times, sorted(times))
         self.assertGreater(len(times), 30)

@@ -27,21 +27,21 @@ class BadInputCase(SharedCase):
 
     def setUp(self):
         super().setUp()
-        self.bystander = self.connect()
+        self.bystander = self.connect(self.leader)
         self.bystander.call("ping")
-        self.memory_before = self.cluster[1].memory_bytes()
+        self.memory_before = self.leader.memory_bytes()
 
     def assert_unharmed(self):
         self.bystander.call("ping")
         stream = self.new_stream()
         self.append(self.bystander, stream)
         self.assertEqual(self.read(self.bystander, stream)["version"], 1)
-        grown = self.cluster[1].memory_bytes() - self.memory_before
+        grown = self.leader.memory_bytes() - self.memory_before
         self.assertLess(grown, MEMORY_SLACK, "memory of the node grew")
 
     def send_bytes(self, data):
         """A new connection with these bytes sent."""
-        connection = self.connect()
+        connection = self.connect(self.leader)
         try:
             connection.send_raw(data)
         except ConnectionLost:
@@ -136,7 +136,7 @@ class BytesTest(BadInputCase):
         self.assert_unharmed()
 
     def test_message_that_comes_byte_by_byte(self):
-        connection = self.connect()
+        connection = self.connect(self.leader)
         answer = connection.expect(77)
         for byte in packed([0, 77, "ping", [{}]]):
             connection.send_raw(bytes([byte]))
@@ -178,8 +178,8 @@ class NeverReadsTest(BadInputCase):
     def test_client_that_never_reads_its_answers(self):
         stream = self.new_stream()
         self.append(self.client, stream, events=[event(data=b"x" * 10000) for _ in range(100)])
-        self.memory_before = self.cluster[1].memory_bytes()
-        host, port = self.cluster[1].address.split(":")
+        self.memory_before = self.leader.memory_bytes()
+        host, port = self.leader.address.split(":")
         mutes = []
         for _ in range(3):
             mute = socket.create_connection((host, int(port)), timeout=5)
@@ -336,13 +336,13 @@ class ArgumentsTest(BadInputCase):
 
     def test_notifications_with_bad_params_end_that_connection_at_most(self):
         for params in ([], [1], ["x", "y"], [1, -5], [1, 2, 3], [{}, {}]):
-            connection = self.connect()
+            connection = self.connect(self.leader)
             connection.notify("credit", params)
             try:
                 connection.call("ping")
             except ConnectionLost:
                 pass
-        connection = self.connect()
+        connection = self.connect(self.leader)
         connection.notify("no_such_notification", [1])
         self.assertIn("role", connection.call("ping"))
         self.assert_unharmed()
@@ -351,7 +351,7 @@ class ArgumentsTest(BadInputCase):
 class MemoryTest(BadInputCase):
     def test_refusals_and_broken_connections_leave_nothing_behind(self):
         self.round()
-        self.memory_before = self.cluster[1].memory_bytes()
+        self.memory_before = self.leader.memory_bytes()
         for _ in range(10):
             self.round()
         self.assert_unharmed()
@@ -361,7 +361,7 @@ class MemoryTest(BadInputCase):
         for cut in range(10):
             self.send_bytes(big[: len(big) - cut * 100 * KIB]).close()
         for _ in range(50):
-            connection = self.connect()
+            connection = self.connect(self.leader)
             connection.begin("subscribe", {"query": "all"})
             connection.begin("read_all", {"limit": 10000})
             connection.close()

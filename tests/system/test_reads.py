@@ -156,7 +156,7 @@ class ReadAllTest(SharedCase):
             self.assertEqual(positions, list(range(1, len(positions) + 1)))
 
     def test_without_system_records_no_system_stream_shows(self):
-        events = self.cluster.read_all(self.cluster[1])
+        events = self.cluster.read_all(self.leader)
         self.assertEqual([e for e in events if e[STREAM].startswith("$")], [])
 
     def test_query_all_is_the_default(self):

@@ -10,7 +10,7 @@ ROLES = ("leader", "follower", "candidate", "learner")
 
 class SessionTest(SharedCase):
     def test_hello_says_who_answers(self):
-        answer = self.client.call("hello", {"client": "test"})
+        answer = self.connect(self.cluster[1]).call("hello", {"client": "test"})
         self.assertEqual(answer["server"], "annal")
         self.assertEqual(answer["protocol"], 1)
         self.assertEqual(answer["node_id"], 1)
@@ -48,7 +48,8 @@ class SessionTest(SharedCase):
         self.assertIn("role", self.client.call("ping", {"colour": "blue", "depth": [1, {"a": 2}]}))
 
     def test_unknown_method(self):
-        self.assert_error("UNKNOWN_METHOD", self.client, "no_such_method", method="no_such_method")
+        answer = self.assert_error("UNKNOWN_METHOD", self.client, "no_such_method")
+        self.assertEqual(answer["method"], "no_such_method")
         self.assertIn("role", self.client.call("ping"))
 
     def test_params_of_another_shape_are_refused(self):

@@ -47,13 +47,13 @@ class SubscribeTest(SharedCase):
         events = self.client.subscribe(stream=self.stream).events(1)
         self.assertEqual(events, self.read(self.client, self.stream)["events"])
 
-    def test_notification_names_the_place_of_its_last_event(self):
+    def test_notification_names_the_position_of_its_last_event(self):
         self.append(self.client, self.stream, 3)
-        for params, key in (({"stream": self.stream}, VERSION), ({"query": "all"}, POSITION)):
+        for params in ({"stream": self.stream}, {"query": "all"}):
             subscription = self.client.subscribe(**params)
             method, (number, events, position) = subscription.next()
             self.assertEqual((method, number), ("events", subscription.number))
-            self.assertEqual(position, events[-1][key])
+            self.assertEqual(position, events[-1][POSITION])
 
     def test_all_events(self):
         answer, _ = self.append(self.client, self.stream, 3)
@@ -203,17 +203,17 @@ class WindowTest(SharedCase):
 class SlowReaderTest(SharedCase):
     def test_it_slows_only_itself(self):
         stream = self.new_stream()
-        before = self.cluster[1].memory_bytes()
+        before = self.leader.memory_bytes()
         self.subscribe_and_never_read(stream)
         fast = self.client.subscribe(stream=stream)
         writer = self.connect()
         for _ in range(40):
             self.append(writer, stream, events=[event(data=b"x" * 100000) for _ in range(10)])
         self.assertEqual(len(fast.events(400, timeout=30)), 400)
-        self.assertLess(self.cluster[1].memory_bytes() - before, 300 << 20)
+        self.assertLess(self.leader.memory_bytes() - before, 300 << 20)
 
     def subscribe_and_never_read(self, stream):
-        host, port = self.cluster[1].address.split(":")
+        host, port = self.leader.address.split(":")
         mute = socket.socket()
         mute.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         mute.connect((host, int(port)))
