@@ -59,7 +59,7 @@ struct proposal *proposals_take(struct proposals *proposals);
 
 void propose_init(struct propose *propose, const struct propose_options *options);
 void propose_add(struct propose *propose, struct proposal *proposal);
-/* Propose what may be proposed now. `everything`: also while more than PROPOSE_EAGER are in flight. */
+/* Propose what may be proposed now. */
 void propose_flush(struct propose *propose);
 bool propose_is_idle(const struct propose *propose); /* nothing queued, nothing in flight */
 
