@@ -215,7 +215,10 @@ static void an_index_that_was_applied_is_skipped(void **state)
 		assert_ok(feed_apply(store, index, &append, &sink, &error));
 	}
 	store_get_status(store, &after);
-	assert_memory_equal(&before, &after, sizeof before);
+	assert_int_equal(after.applied_index, before.applied_index);
+	assert_int_equal(after.head, before.head);
+	assert_int_equal(after.hash, before.hash);
+	assert_int_equal(after.tail_records, before.tail_records);
 	store_close(store);
 	feed_place_close(&place);
 }
