@@ -395,6 +395,8 @@ static void on_put(struct raft_io_snapshot_put *request, int status)
 static int prepare_install(struct guard *guard, raft_index index)
 {
 	guard->installing = true;
+	/* libraft's log in memory is empty already. */
+	guard->log_bytes = 0;
 	appends_limit_stored(&guard->in_flight, 0);
 	return guard_forget_synced(guard, index);
 }

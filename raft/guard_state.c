@@ -12,6 +12,7 @@
  */
 #include "raft/guard_internal.h"
 #include "raft/payload.h"
+#include "storage/manifest.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -140,6 +141,21 @@ static int check_payloads(const struct loaded *loaded, struct error *error)
 	return 0;
 }
 
+/* A store that was filled from a peer, up to the manifest in the snapshot, may be ahead of the log. */
+static uint64_t explained_by_snapshot(const struct loaded *loaded)
+{
+	struct manifest manifest;
+	struct error error;
+
+	if (loaded->snapshot == NULL || loaded->snapshot->n_bufs != 1)
+		return 0;
+	const struct raft_buffer *buffer = &loaded->snapshot->bufs[0];
+
+	if (manifest_decode(span_of(buffer->base, buffer->len), &manifest, &error) < 0)
+		return 0;
+	return manifest.applied_index;
+}
+
 static int check_length(const struct guard *guard, const struct loaded *loaded, struct error *error)
 {
 	raft_index last = last_of(loaded);
@@ -151,7 +167,7 @@ static int check_length(const struct guard *guard, const struct loaded *loaded, 
 				 "the raft log ends at index %llu, but reached %" PRIu64
 				 " on stable storage: its tail is damaged or gone. " HOW_TO_MEND,
 				 last, synced);
-	if (last < applied)
+	if (last < applied && explained_by_snapshot(loaded) < applied)
 		return error_set(
 			error, -EBADMSG,
 			"the raft log ends at index %llu, but the store has applied %" PRIu64

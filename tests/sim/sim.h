@@ -1,0 +1,370 @@
+/*
+ * The simulator: a cluster of nodes in one process, in virtual time, with the real libraft.so, the real
+ * guard and the real state machine; the disk, the network, the store, the clock and chance are ours.
+ * Everything that happens is an event in one queue, drawn from one seed: the same seed gives the same
+ * run, to the last bit (the hash over all events is printed).
+ *
+ *   client ─► node: raft_apply ─► libraft ─► guard ─► sim_disk, sim_network
+ *                                    └► fsm ─► sim_store ─► acknowledgement
+ *   nemesis ─► crashes, partitions, pauses, stalls, failing writes, …
+ *   checks  ─► after each event of a node, and at the end
+ *
+ * One process simulates one seed: what a crashed node has allocated is never freed.
+ */
+#ifndef TESTS_SIM_H
+#define TESTS_SIM_H
+
+#include "base/assert.h"
+#include "base/memory.h"
+#include "raft/fsm.h"
+#include "raft/guard.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#define SIM_NODES         6 /* the initial ones and one that may be added */
+#define SIM_INDEXES       (1u << 17)
+#define SIM_TERMS         4096u
+#define SIM_MESSAGE_BYTES 256
+#define SIM_MS            UINT64_C(1000) /* times are in µs */
+#define SIM_SECOND        UINT64_C(1000000)
+
+/* After the last fault, a write must be acknowledged and be applied everywhere within this. */
+#define SIM_CONVERGE_US (10 * SIM_SECOND)
+/* Then the load goes on for this long, and nothing may wait longer than that. */
+#define SIM_AFTERMATH_US (2 * SIM_SECOND)
+/* Without load, all members have the same state within this. */
+#define SIM_SILENCE_US (8 * SIM_SECOND)
+
+struct sim;
+struct sim_node;
+
+/* ---- what each seed draws for itself (sim_profile.c) ---- */
+
+struct sim_profile {
+	unsigned election_ms, heartbeat_ms, install_ms;
+	unsigned threshold, trailing;      /* entries */
+	uint64_t latency_min, latency_max; /* of the network */
+	uint64_t disk_min, disk_max;
+	uint64_t apply_max;
+	uint64_t client_interval;
+	unsigned payload_max;
+	uint64_t nemesis_interval;
+	size_t in_flight_bytes;
+	/* Out of 1000: how often the nemesis chooses each (enum sim_fault). */
+	unsigned weight[16];
+};
+
+/* ---- faults, each counted when it struck ---- */
+
+enum sim_fault {
+	FAULT_CRASH,      /* process ends; disk keeps what was synced and noted */
+	FAULT_POWER,      /* the same, and notes that were not synced are gone */
+	FAULT_TORN_STATE, /* crash between our record and libraft's metadata */
+	FAULT_ISOLATE,    /* a node from all others */
+	FAULT_CUT,        /* one pair, both ways */
+	FAULT_CUT_ONE,    /* one direction */
+	FAULT_RESET,      /* connections of a node break: messages lost, or late */
+	FAULT_DELAY,      /* slow links for a while */
+	FAULT_STALL,      /* a disk does nothing for a while */
+	FAULT_SLOW_DISK,
+	FAULT_PAUSE,    /* a process is stopped */
+	FAULT_TRANSFER, /* leadership handed over */
+	FAULT_WRITE,    /* an append fails */
+	FAULT_LAG,      /* a store applies nothing for a while */
+	FAULT_MEMBER,   /* membership changes */
+	FAULT_COUNT,
+};
+const char *sim_fault_name(enum sim_fault fault);
+
+/* What one seed came to; also what a worker hands to its parent. */
+struct sim_outcome {
+	uint64_t seed;
+	unsigned nodes;
+	bool violated;
+	char message[SIM_MESSAGE_BYTES];
+	uint64_t trace_hash, events;
+	uint64_t virtual_us;
+	uint64_t converged_us; /* after the last fault */
+	uint64_t acknowledged, unknown, refused;
+	uint64_t elections, terms, restores, pulls, snapshots, truncations, restarts;
+	uint64_t stops; /* nodes that stopped themselves */
+	uint64_t member_changes;
+	uint64_t faults[FAULT_COUNT];
+	struct guard_counters guard;
+};
+
+struct sim_options {
+	uint64_t seed;
+	unsigned nodes;   /* 3 or 5 */
+	unsigned seconds; /* of faults */
+	unsigned rows;
+	bool trace; /* print each event */
+};
+
+/* ---- clock and queue (sim_event.c) ---- */
+
+typedef void (*sim_run)(struct sim *sim, struct sim_node *node, void *data);
+
+struct sim_event {
+	uint64_t at, number;
+	const char *name;
+	sim_run run;
+	struct sim_node *node; /* NULL: of none */
+	uint64_t epoch;        /* of the node: dropped when it has another one by then */
+	void *data;
+};
+
+struct sim_queue {
+	struct sim_event *heap;
+	size_t count, capacity;
+	uint64_t numbers;
+};
+
+void sim_at(struct sim *sim, uint64_t time, const char *name, sim_run run, struct sim_node *node,
+	    void *data);
+void sim_after(struct sim *sim, uint64_t delay, const char *name, sim_run run,
+	       struct sim_node *node, void *data);
+/* Run the next event; false when the time is over. */
+bool sim_step(struct sim *sim, uint64_t until);
+uint64_t sim_random(struct sim *sim);
+uint64_t sim_between(struct sim *sim, uint64_t low, uint64_t high); /* both included */
+bool sim_chance(struct sim *sim, unsigned thousandths);
+void sim_trace(struct sim *sim, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* ---- disk (sim_disk.c): what survives a crash, and the order in which it gets there ---- */
+
+struct sim_entry {
+	raft_term term;
+	unsigned short type;
+	size_t size;
+	uint8_t *data;
+};
+
+struct sim_snapshot {
+	raft_index index, configuration_index;
+	raft_term term;
+	struct raft_configuration configuration;
+	uint8_t *data;
+	size_t size;
+};
+
+struct sim_disk_request;
+
+struct sim_disk {
+	/* Durable. */
+	raft_term term;
+	raft_id vote;
+	struct hardstate saved;
+	struct hardstate noted;
+	struct sim_entry *entries;
+	size_t count, capacity;
+	raft_index start;             /* index of entries[0] */
+	struct sim_snapshot snapshot; /* index 0: none */
+	/* Until the next crash. */
+	struct sim_disk_request *first, **last;
+	unsigned writing; /* requests from the first on that are in the write under way */
+	uint64_t stalled_until, slow_until;
+	unsigned failing; /* writes to come that fail */
+	bool broken;	  /* the write under way has failed */
+};
+
+void sim_disk_reset(struct sim_node *node); /* at boot: nothing is under way */
+void sim_disk_crash(struct sim_node *node, bool power);
+void sim_disk_cancel(
+	struct sim_node *node); /* closing: the write under way ends, callbacks get canceled */
+void sim_disk_fill_io(struct raft_io *io);
+struct hardstate_keeper sim_disk_keeper(struct sim_node *node);
+void sim_snapshot_copy(const struct raft_snapshot *from, struct sim_snapshot *to);
+/* In memory of raft_malloc, as libraft wants it. */
+struct raft_snapshot *sim_snapshot_for_raft(const struct sim_snapshot *snapshot);
+void sim_configuration_copy(const struct raft_configuration *from, struct raft_configuration *to);
+
+/* ---- network (sim_network.c): connections that keep their order, break, and fill up ---- */
+
+struct sim_link {
+	unsigned cuts;       /* partitions that cover it */
+	uint64_t connection; /* counts up when it breaks */
+	uint64_t last_arrival;
+	uint64_t slow_until;
+	size_t queued_bytes; /* sent, not arrived */
+	size_t unsent_bytes; /* the same, and libraft's send is not done yet */
+};
+
+void sim_network_fill_io(struct raft_io *io);
+void sim_network_reset(struct sim_node *node); /* all its connections break */
+void sim_network_cancel(struct sim_node *node);
+
+/* ---- store (sim_store.c): apply thread, tables and flush ---- */
+
+struct sim_state {
+	uint64_t index; /* of the last command */
+	uint64_t position;
+	uint64_t hash; /* over all commands */
+};
+
+struct sim_command {
+	uint64_t index, term, hash;
+	uint64_t id; /* 0: a term marker */
+	struct sim_command *next;
+};
+
+struct sim_store {
+	struct sim_state durable;
+	struct sim_state applied;
+	struct sim_command *first, **last; /* handed on by the fsm, not applied */
+	uint64_t handed;                   /* index of the last command handed on */
+	uint64_t snapshot_index;           /* what a snapshot under way must contain */
+	size_t queued;
+	bool applying, flushing;
+	uint64_t lag_until;
+	bool pull_wanted;
+	struct manifest pull; /* what must be covered before raft may run */
+};
+
+struct fsm_downstream sim_store_downstream(struct sim_node *node);
+void sim_store_reset(struct sim_node *node);
+bool sim_store_accepts_entries(void *arg);
+/* Whether the worker that takes a snapshot need not wait any more. */
+bool sim_store_snapshot_ready(struct sim_node *node);
+void sim_store_pull(struct sim_node *node); /* until covered; then the node starts raft again */
+
+/* ---- nodes (sim_node.c) ---- */
+
+enum sim_node_state {
+	NODE_ABSENT, /* never started */
+	NODE_DOWN,   /* crashed */
+	NODE_RUNNING,
+	NODE_CLOSING, /* raft is being closed, to pull */
+	NODE_PULLING,
+};
+
+struct sim_work {
+	struct raft_io_async_work *request;
+	raft_io_async_work_cb done;
+};
+
+struct sim_get {
+	struct raft_io_snapshot_get *request;
+	raft_io_snapshot_get_cb done;
+};
+
+struct sim_message;
+
+struct sim_node {
+	struct sim *sim;
+	unsigned number; /* 1… : also its id and address */
+	enum sim_node_state state;
+	uint64_t epoch;
+	bool paused;
+	bool dying;  /* crashes when the event ends; every call of its raft_io fails */
+	bool failed; /* it has told us to stop it */
+	struct error failure;
+	char address[16];
+
+	struct raft *raft;
+	struct raft_io *io;
+	struct guard *guard;
+	struct fsm *fsm;
+	raft_io_tick_cb tick;
+	raft_io_recv_cb receive;
+	raft_io_close_cb closed;
+	uint64_t tick_us;
+	struct sim_work *work; /* under way, or NULL */
+	struct sim_get *gets[SIM_NODES];
+	struct sim_message *unsent; /* libraft waits for their callbacks */
+	raft_term leader_term;      /* became_leader was called */
+	bool intake_stopped;	    /* until the log is quiet, for what needs that */
+	struct raft_transfer transfer;
+	struct raft_change *change;
+
+	struct sim_disk disk;
+	struct sim_store store;
+
+	/* For the checks. */
+	raft_index seen_commit;
+	raft_term seen_term;
+};
+
+void sim_node_boot(struct sim_node *node);
+void sim_node_crash(struct sim_node *node, enum sim_fault fault);
+void sim_node_restart_in(struct sim_node *node, uint64_t delay);
+/* After anything that called into libraft for this node. */
+void sim_node_after(struct sim_node *node);
+bool sim_node_leads(const struct sim_node *node);
+bool sim_node_is_up(const struct sim_node *node);
+static inline struct sim_node *sim_node_of(struct raft_io *io)
+{
+	return io->impl;
+}
+
+/* ---- client, nemesis (sim_client.c, sim_nemesis.c) ---- */
+
+struct sim_write {
+	uint64_t proposed_us;
+	uint64_t index; /* 0: not acknowledged */
+	bool done;      /* acknowledged, or never will be */
+};
+
+void sim_client_start(struct sim *sim);
+/* A command was applied on this node: acknowledge it if the node proposed it. */
+void sim_client_applied(struct sim_node *node, const struct sim_command *command);
+/* The node will never answer for what it has proposed. */
+void sim_client_forget(struct sim_node *node);
+bool sim_client_propose_marker(struct sim_node *node, raft_term term);
+
+void sim_nemesis_start(struct sim *sim);
+void sim_nemesis_calm(struct sim *sim); /* heal everything */
+
+/* ---- checks (sim_check.c) ---- */
+
+struct sim_truth {
+	bool known;
+	raft_term term;
+	unsigned short type;
+	uint64_t hash;
+	/* For commands, once one node has applied it. */
+	bool applied;
+	struct sim_state after;
+};
+
+void sim_violation(struct sim *sim, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void sim_check_node(struct sim_node *node);
+void sim_check_applied(struct sim_node *node, const struct sim_command *command);
+void sim_check_term(struct sim_node *node, raft_term term, raft_id vote);
+void sim_check_manifest(struct sim_node *node, const struct manifest *manifest);
+void sim_check_converged(struct sim *sim);
+bool sim_everybody_has(const struct sim *sim, uint64_t index);
+void sim_check_end(struct sim *sim);
+uint64_t sim_hash(const void *data, size_t size);
+
+/* ---- the world (sim_world.c) ---- */
+
+struct sim {
+	struct sim_options options;
+	struct sim_profile profile;
+	uint64_t random;
+	uint64_t now;
+	struct sim_queue queue;
+	struct sim_node nodes[SIM_NODES + 1]; /* from 1 */
+	unsigned node_count;                  /* with the one that may be added */
+	struct sim_link links[SIM_NODES + 1][SIM_NODES + 1];
+	struct sim_outcome outcome;
+
+	bool calm;
+	uint64_t calm_since, converged_at;
+	bool quiet;               /* the client has stopped */
+	struct sim_write *writes; /* by id, from 1 */
+	uint64_t write_count, write_capacity;
+	uint64_t calm_write; /* the first one after the last fault that was acknowledged */
+
+	struct sim_truth *truth; /* by index */
+	raft_id leaders[SIM_TERMS];
+	raft_index acknowledged_index;
+};
+
+/* The whole life of a seed. */
+void sim_run_seed(const struct sim_options *options, struct sim_outcome *outcome);
+void sim_profile_draw(struct sim *sim);
+
+#endif

@@ -1,0 +1,55 @@
+/* What each seed draws: how fast things are, and which faults come how often. Many kinds of clusters are
+ * better than one: some defects need slow disks, others fast ones. */
+#include "tests/sim/sim.h"
+
+static uint64_t pick(struct sim *sim, const uint64_t *values, size_t count)
+{
+	return values[sim_between(sim, 0, count - 1)];
+}
+#define PICK(sim, ...)                                                                             \
+	pick(sim, (const uint64_t[]){__VA_ARGS__},                                                 \
+	     sizeof((const uint64_t[]){__VA_ARGS__}) / sizeof(uint64_t))
+
+static void draw_speeds(struct sim *sim, struct sim_profile *profile)
+{
+	profile->latency_min = PICK(sim, 50, 200, 1000);
+	profile->latency_max = profile->latency_min + PICK(sim, 200, 3000, 15000);
+	profile->disk_min = PICK(sim, 50, 300, 2000);
+	profile->disk_max = profile->disk_min + PICK(sim, 200, 4000, 20000);
+	profile->apply_max = PICK(sim, 50, 500, 5000);
+	profile->client_interval = PICK(sim, 1000, 3000, 3000, 10000);
+	profile->payload_max = (unsigned)PICK(sim, 64, 64, 1024, 4096);
+}
+
+static void draw_raft(struct sim *sim, struct sim_profile *profile)
+{
+	profile->heartbeat_ms = (unsigned)PICK(sim, 50, 100);
+	profile->election_ms = profile->heartbeat_ms * (unsigned)PICK(sim, 6, 10);
+	profile->install_ms = (unsigned)PICK(sim, 1000, 3000);
+	profile->threshold = (unsigned)PICK(sim, 20, 100, 1000);
+	profile->trailing = (unsigned)PICK(sim, 1, 10, 100, 1000);
+	profile->in_flight_bytes = PICK(sim, 32 * 1024, 256 * 1024);
+}
+
+/* Each fault is left out by some seeds, so that what it hides is seen too. */
+static void draw_faults(struct sim *sim, struct sim_profile *profile)
+{
+	static const unsigned usual[FAULT_COUNT] = {
+		[FAULT_CRASH] = 120,    [FAULT_POWER] = 120, [FAULT_TORN_STATE] = 10,
+		[FAULT_ISOLATE] = 120,  [FAULT_CUT] = 60,    [FAULT_CUT_ONE] = 60,
+		[FAULT_RESET] = 60,     [FAULT_DELAY] = 60,  [FAULT_STALL] = 100,
+		[FAULT_SLOW_DISK] = 40, [FAULT_PAUSE] = 60,  [FAULT_TRANSFER] = 60,
+		[FAULT_WRITE] = 20,     [FAULT_LAG] = 40,    [FAULT_MEMBER] = 60,
+	};
+
+	profile->nemesis_interval = PICK(sim, 200, 450, 900) * SIM_MS;
+	for (unsigned i = 0; i < FAULT_COUNT; i++)
+		profile->weight[i] = sim_chance(sim, 700) ? usual[i] : 0;
+}
+
+void sim_profile_draw(struct sim *sim)
+{
+	draw_speeds(sim, &sim->profile);
+	draw_raft(sim, &sim->profile);
+	draw_faults(sim, &sim->profile);
+}

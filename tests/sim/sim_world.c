@@ -1,0 +1,68 @@
+/* One seed from the first boot to the verdict: faults, calm, convergence, aftermath, silence, checks. */
+#include "tests/sim/sim.h"
+
+static void begin(struct sim *sim, const struct sim_options *options)
+{
+	sim->options = *options;
+	sim->random = options->seed * 7919 + options->nodes;
+	sim->outcome.seed = options->seed;
+	sim->outcome.nodes = options->nodes;
+	sim->node_count = options->nodes + 1;
+	sim->truth = memory_zeroed(SIM_INDEXES, sizeof *sim->truth);
+	ASSERT(sim->node_count <= SIM_NODES);
+	sim_profile_draw(sim);
+	for (unsigned i = 1; i <= sim->node_count; i++) {
+		sim->nodes[i].sim = sim;
+		sim->nodes[i].number = i;
+		snprintf(sim->nodes[i].address, sizeof sim->nodes[i].address, "%u", i);
+		sim_disk_reset(&sim->nodes[i]);
+		sim_store_reset(&sim->nodes[i]);
+	}
+	for (unsigned i = 1; i <= options->nodes; i++)
+		sim_node_boot(&sim->nodes[i]);
+	sim_client_start(sim);
+	sim_nemesis_start(sim);
+}
+
+static void run_until(struct sim *sim, uint64_t until)
+{
+	while (!sim->outcome.violated && sim_step(sim, until))
+		continue;
+}
+
+static void converge(struct sim *sim)
+{
+	sim->calm = true;
+	sim->calm_since = sim->now;
+	sim_nemesis_calm(sim);
+	while (!sim->outcome.violated && sim->converged_at == 0) {
+		run_until(sim, sim->now + 10 * SIM_MS);
+		sim_check_converged(sim);
+	}
+}
+
+static void fall_silent(struct sim *sim)
+{
+	uint64_t until = sim->now + SIM_SILENCE_US;
+
+	sim->quiet = true;
+	run_until(sim, sim->now + SIM_SECOND);
+	while (!sim->outcome.violated && sim->now < until &&
+	       !sim_everybody_has(sim, sim->acknowledged_index))
+		run_until(sim, sim->now + 100 * SIM_MS);
+}
+
+void sim_run_seed(const struct sim_options *options, struct sim_outcome *outcome)
+{
+	struct sim *sim = memory_zeroed(1, sizeof *sim);
+
+	begin(sim, options);
+	run_until(sim, options->seconds * SIM_SECOND);
+	converge(sim);
+	run_until(sim, sim->now + SIM_AFTERMATH_US);
+	fall_silent(sim);
+	if (!sim->outcome.violated)
+		sim_check_end(sim);
+	sim->outcome.virtual_us = sim->now;
+	*outcome = sim->outcome;
+}
