@@ -358,7 +358,8 @@ static int decode_entries(const struct wire_header *header, struct span meta, ui
 			.term = bytes_le64(at), .type = at[12], .batch = payload};
 		entry->buf.len = bytes_le32(at + 8);
 		entry->buf.base = payload + offset;
-		if (entry->type < RAFT_COMMAND || entry->type > RAFT_CHANGE)
+		if (entry->type < RAFT_COMMAND || entry->type > RAFT_CHANGE ||
+		    (at[13] | at[14] | at[15]) != 0)
 			return error_set(error, -EBADMSG, "entry of unknown type %u", entry->type);
 		if (entry->term < term || entry->term == 0 || entry->term > append->term)
 			return error_set(error, -EBADMSG, "entry of term %llu in a message of %llu",
@@ -413,6 +414,8 @@ static int decode_append(const struct wire_header *header, struct span meta, voi
 	    (append->prev_log_index == 0) != (append->prev_log_term == 0))
 		return error_set(error, -EBADMSG, "append behind index %llu of term %llu",
 				 append->prev_log_index, append->prev_log_term);
+	if (append->n_entries > 0 && payload == NULL)
+		return error_set(error, -EBADMSG, "entries of no bytes");
 	if (append->n_entries > 0) {
 		append->entries = raft_malloc(append->n_entries * sizeof *append->entries);
 		ASSERT(append->entries != NULL);
@@ -487,7 +490,7 @@ static int decode_vote_result(struct span meta, struct raft_message *message, st
 		return error_set(error, -EBADMSG, "vote of %zu bytes", meta.size);
 	uint64_t flags = bytes_le64(meta.data + 8);
 
-	if (flags > (FLAG_GRANTED | FLAG_ANSWERS_PRE_VOTE | FLAG_UNSAID))
+	if (flags > (FLAG_GRANTED | FLAG_UNSAID))
 		return error_set(error, -EBADMSG, "vote with flags %" PRIx64, flags);
 	result->term = bytes_le64(meta.data);
 	result->vote_granted = (flags & FLAG_GRANTED) != 0;

@@ -40,6 +40,7 @@ static void fill(const struct side *side, uint64_t peer, struct handshake *hands
 	handshake->version = HANDSHAKE_VERSION;
 	handshake->from = side->id;
 	handshake->to = peer;
+	handshake->instance = side->id;
 	snprintf(handshake->endpoint, sizeof handshake->endpoint, "%s", side->endpoint);
 }
 
