@@ -25,8 +25,10 @@
  * - exactly one of `stream` and `query` is given; `system: true` with `query: "all"` shows system
  *   records, too. `batch`: 1…10000 events in a notification (default 500; fewer when they are
  * large).
- * - the last element of every notification, and the answer of unsubscribe, is what `after` takes to
- *   go on from there on any node: a version for a stream, a position for a query.
+ * - the last element of every notification is a position in the log: of `events` that of the last
+ *   event in it; of the others, that up to which nothing more is to come. `after` is a version for
+ *   a stream and a position for a query: who follows a stream resumes after the version of its last
+ * event.
  * - `caught_up` comes once each time that it goes live, after "end" too.
  * - a window that is used up when there is more to send is falling behind, too.
  * - `window` 0: nothing but what `credit` allows. Credit without a window, or for no subscription

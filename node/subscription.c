@@ -126,12 +126,6 @@ static void put_events_header(uint8_t *at, uint64_t number, uint32_t count)
 	bytes_set_be32(at + 11, count);
 }
 
-/* What `after` takes to go on from here. */
-static uint64_t cursor_of(const struct subscription *subscription)
-{
-	return subscription->topic != NULL ? subscription->version : subscription->position;
-}
-
 static void notify_place(struct subscription *subscription, const char *method)
 {
 	struct buffer *message = &subscription->notifier->message;
@@ -139,25 +133,23 @@ static void notify_place(struct subscription *subscription, const char *method)
 	buffer_clear(message);
 	msgpack_write_array(message, 2);
 	msgpack_write_u64(message, subscription->number);
-	msgpack_write_u64(message, cursor_of(subscription));
+	msgpack_write_u64(message, subscription->position);
 	session_notify(subscription->subscriber->session, method, buffer_span(message));
 	subscription->told = subscription->position;
 }
 
-/* The records lie in the message behind room for the header; the last one has this place. */
+/* The records lie in the message behind room for the header; `last` is the last one's position. */
 static void notify_events(struct subscription *subscription, struct buffer *message, uint32_t count,
-			  uint64_t position, uint64_t version)
+			  uint64_t last)
 {
 	struct notifier *notifier = subscription->notifier;
 
-	ASSERT(count > 0 && position > subscription->position);
+	ASSERT(count > 0 && last > subscription->position);
 	put_events_header(message->data, subscription->number, count);
-	subscription->position = position;
-	subscription->told = position;
-	if (subscription->topic != NULL)
-		subscription->version = version;
-	msgpack_write_u64(message, cursor_of(subscription));
+	msgpack_write_u64(message, last);
 	session_notify(subscription->subscriber->session, "events", buffer_span(message));
+	subscription->position = last;
+	subscription->told = last;
 	if (subscription->windowed) {
 		ASSERT(subscription->allowed >= count);
 		subscription->allowed -= count;
@@ -230,7 +222,9 @@ static uint32_t send_batch(struct subscription *subscription, uint32_t at)
 		at = subscription->topic != NULL ? entry->next : at < feed->count ? at + 1 : 0;
 		at = next_wanted(subscription, at);
 	}
-	notify_events(subscription, message, count, record_position(last), record_version(last));
+	if (subscription->topic != NULL)
+		subscription->version = record_version(last);
+	notify_events(subscription, message, count, record_position(last));
 	return at;
 }
 
@@ -319,8 +313,7 @@ static bool send_page(struct subscription *subscription, struct history_page *pa
 		move(subscription, SUBSCRIPTION_DRAINING);
 		return false;
 	}
-	notify_events(subscription, &page->page.records, page->page.count, page->last_position,
-		      page->page.next - 1);
+	notify_events(subscription, &page->page.records, page->page.count, page->last_position);
 	return true;
 }
 
@@ -574,10 +567,9 @@ uint64_t subscription_cursor(const struct subscription *subscription)
 {
 	uint64_t seen = subscription->notifier->seen;
 
-	if (subscription->topic == NULL && subscription->state == SUBSCRIPTION_LIVE &&
-	    seen > subscription->position)
+	if (subscription->state == SUBSCRIPTION_LIVE && seen > subscription->position)
 		return seen;
-	return cursor_of(subscription);
+	return subscription->position;
 }
 
 void subscription_drop(struct subscription *subscription, enum answer_code code,

@@ -167,7 +167,7 @@ static struct follower *follower_of(struct subscriber_client *subscriber, uint64
 	return NULL;
 }
 
-static void see_events(struct follower *follower, struct span list, uint64_t cursor)
+static void see_events(struct follower *follower, struct span list, uint64_t position)
 {
 	struct msgpack_reader reader = msgpack_reader_of(list);
 	struct span event;
@@ -189,33 +189,18 @@ static void see_events(struct follower *follower, struct span list, uint64_t cur
 		follower->version = record_version(event.data);
 		follower->events++;
 	}
-	assert_int_equal(cursor, follower->stream >= 0 ? follower->version : follower->position);
-	follower->told = cursor;
+	assert_int_equal(position, follower->position);
+	follower->told = position;
 }
 
-/* It was told that it has seen everything up to there: a version for a stream, else a position. */
-static void see_place(struct follower *follower, uint64_t cursor)
+/* It was told that there is nothing for it up to `position`. */
+static void see_place(struct follower *follower, uint64_t position)
 {
 	uint64_t head = store_head(harness.node.store);
 
-	if (follower->stream >= 0)
-		assert_true(cursor == follower->version || follower->events == 0);
-	else
-		assert_null(next_for(follower, cursor < head ? cursor : head));
-	assert_true(cursor >= follower->told);
-	follower->told = cursor;
-}
-
-/* When it is told that it has caught up, nothing that the notifier was told of is missing. */
-static void see_caught_up(struct follower *follower, uint64_t cursor)
-{
-	if (follower->stream >= 0)
-		assert_null(next_for(follower, notified));
-	else
-		assert_true(cursor >= notified);
-	assert_false(follower->live);
-	follower->live = true;
-	follower->caught_up_times++;
+	assert_null(next_for(follower, position < head ? position : head));
+	assert_true(position >= follower->told);
+	follower->told = position;
 }
 
 static void see_notification(struct subscriber_client *subscriber, struct msgpack_reader *reader)
@@ -241,7 +226,10 @@ static void see_notification(struct subscriber_client *subscriber, struct msgpac
 	}
 	see_place(follower, position);
 	if (span_equal_string(method, "caught_up")) {
-		see_caught_up(follower, position);
+		assert_false(follower->live);
+		assert_true(position >= notified);
+		follower->live = true;
+		follower->caught_up_times++;
 	} else if (span_equal_string(method, "fell_behind")) {
 		assert_true(follower->live);
 		follower->live = false;
