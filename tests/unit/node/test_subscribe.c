@@ -6,6 +6,7 @@
 
 #define STREAMS 5 /* "s0" … "s3" and "$s4" */
 #define KEPT    32
+#define SEEDS   12
 
 /* Nobody here asks a peer. */
 struct peer_client *peer_client_new(struct uv_loop_s *loop, const char *address)
@@ -649,7 +650,7 @@ static void random_follow(struct subscriber_client *subscriber)
 		stream = -1;
 	if (below(8) == 0)
 		after = AFTER_END;
-	follow(subscriber, stream, below(2) == 0, after, 1 + below(below(2) ? 5 : 600),
+	follow(subscriber, stream, below(2) == 0, after, 1 + below(below(4) == 0 ? 20 : 600),
 	       below(2) ? UINT64_MAX : below(100));
 }
 
@@ -698,7 +699,7 @@ static void random_step(void)
 			tell();
 		break;
 	case 3:
-		append((int)below(STREAMS), 1 + (uint32_t)below(3000), below(20));
+		append((int)below(STREAMS), 1 + (uint32_t)below(1500), below(20));
 		break;
 	case 4:
 		harness_flush(&harness);
@@ -760,7 +761,7 @@ static void whatever_happens_each_sees_each_event_once_and_in_order(void **state
 	uint64_t live = 0, behind = 0, events = 0;
 
 	(void)state;
-	for (uint64_t seed = 1; seed <= 30; seed++) {
+	for (uint64_t seed = 1; seed <= SEEDS; seed++) {
 		random_state = seed;
 		if (seed > 1)
 			setup(NULL);
@@ -776,11 +777,13 @@ static void whatever_happens_each_sees_each_event_once_and_in_order(void **state
 				events += subscribers[i].followers[j].events;
 			}
 		}
-		if (seed < 30)
+		if (seed < SEEDS)
 			teardown(NULL);
 	}
 	/* The steps do lead to where things could go wrong. */
-	assert_true(live > 1000 && behind > 300 && events > 100000);
+	print_message("went live %u, fell behind %u times, %u events\n", (unsigned)live,
+		      (unsigned)behind, (unsigned)events);
+	assert_true(live > 300 && behind > 50 && events > 100000);
 }
 
 int main(void)
