@@ -49,7 +49,6 @@ struct harness {
 	uint64_t index; /* raft index of the last command */
 	struct barrier barriers[64];
 	uint32_t barrier_count;
-	void *peers; /* of the test of catching up */
 };
 
 static struct harness *harness_of_replica; /* replica_* get no node: one harness at a time */
@@ -256,7 +255,8 @@ static inline void harness_append(struct harness *harness, const char *stream, u
 
 /* ---- beginning and end ---- */
 
-static inline void harness_init(struct harness *harness)
+/* On what another harness has left behind, or on nothing (NULL). */
+static inline void harness_init_on(struct harness *harness, struct kv_memory_disk *disk)
 {
 	memset(harness, 0, sizeof *harness);
 	harness_of_replica = harness;
@@ -278,7 +278,7 @@ static inline void harness_init(struct harness *harness)
 	harness->status.leader_id = 1;
 	harness->node.counters = &harness->counters;
 	harness->node.deadlines = deadlines_new(clock_monotonic_ms());
-	harness->disk = kv_memory_disk_new();
+	harness->disk = disk != NULL ? disk : kv_memory_disk_new();
 	harness->node.store = harness_store_new(harness->disk);
 	harness->node.workers = workers_new(2, "test");
 	harness->node.reader = reader_new(&harness->node);
@@ -286,7 +286,13 @@ static inline void harness_init(struct harness *harness)
 	harness->node.catch_up = catch_up_new(&harness->node);
 }
 
-static inline void harness_close(struct harness *harness)
+static inline void harness_init(struct harness *harness)
+{
+	harness_init_on(harness, NULL);
+}
+
+/* The disk is left. */
+static inline struct kv_memory_disk *harness_crash(struct harness *harness)
 {
 	harness->node.stopping = true;
 	workers_free(harness->node.workers);
@@ -301,7 +307,12 @@ static inline void harness_close(struct harness *harness)
 	mailbox_close(&harness->posts);
 	deadlines_free(harness->node.deadlines);
 	store_close(harness->node.store);
-	kv_memory_disk_free(harness->disk);
+	return harness->disk;
+}
+
+static inline void harness_close(struct harness *harness)
+{
+	kv_memory_disk_free(harness_crash(harness));
 }
 
 static inline bool harness_is_busy(const struct harness *harness)
