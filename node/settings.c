@@ -50,11 +50,10 @@ static const struct setting rows[] = {
 	     "ID=PEERHOST:PORT/CLIENTHOST:PORT,… Empty: a cluster of this node alone. Looked at "
 	     "only "
 	     "while the data folder is new."),
-	NUMBER("peer", "election-timeout-ms", election_timeout_ms, "1000", 50, 60000, "MS",
+	NUMBER("peer", "election-timeout-ms", election_timeout_ms, "500", 50, 60000, "MS",
 	       "Milliseconds without a word from the leader after which a node stands for "
-	       "election; at "
-	       "least three times heartbeat-ms."),
-	NUMBER("peer", "heartbeat-ms", heartbeat_ms, "100", 10, 20000, "MS",
+	       "election; at least three times heartbeat-ms."),
+	NUMBER("peer", "heartbeat-ms", heartbeat_ms, "50", 10, 20000, "MS",
 	       "Milliseconds between two messages of an idle leader."),
 	BYTES("limits", "max-message", max_message, "16M", 64 * KIB, GIB,
 	      "The largest message that a client may send; at least twice max-append."),
