@@ -7,7 +7,9 @@
 #include "base/text.h"
 #include "node/methods.h"
 #include "node/node.h"
+#include "node/read.h"
 #include "node/route.h"
+#include "node/wait.h"
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -343,6 +345,7 @@ void method_cluster_transfer(struct request *request)
 struct digest {
 	struct work work;
 	struct node_post post;
+	struct waiter waiter;
 	struct request *request; /* one reference */
 	uint64_t position, hash;
 	int status;
@@ -403,6 +406,19 @@ static void run_digest(struct work *work)
 	node_post(node, &digest->post);
 }
 
+static void on_position_reached(struct waiter *waiter, bool reached)
+{
+	struct digest *digest =
+		(struct digest *)(void *)((char *)waiter - offsetof(struct digest, waiter));
+
+	if (reached) {
+		workers_submit(digest->request->node->workers, &digest->work);
+		return;
+	}
+	request_release(digest->request);
+	memory_free(digest);
+}
+
 void method_digest(struct request *request)
 {
 	uint64_t position = 0;
@@ -412,9 +428,13 @@ void method_digest(struct request *request)
 		return;
 	}
 	struct digest *digest = memory_zeroed(1, sizeof *digest);
+	const struct consistency consistency = {.kind = CONSISTENCY_AT_LEAST, .position = position};
 
 	digest->request = request;
 	digest->position = position;
 	digest->work.run = run_digest;
-	workers_submit(request->node->workers, &digest->work);
+	digest->waiter.request = request;
+	digest->waiter.done = on_position_reached;
+	if (waits_add(reader_waits(request->node->reader), &digest->waiter, consistency))
+		workers_submit(request->node->workers, &digest->work);
 }

@@ -12,7 +12,8 @@
  * - `lag` is in entries of the log that the node has not confirmed yet; `head` is known of the node
  *   that answers.
  * - cluster_add makes a voter unless `role` says otherwise, as soon as the node has caught up.
- * - digest of a position that this node has not reached: NOT_READY {head, wanted}. `hash` is a string of
+ * - digest waits for a position that this node has not reached yet: NOT_READY {head, wanted} if it is not
+ *   reached in time. `hash` is a string of
  *   16 hexadecimal digits.
  */
 #ifndef NODE_ADMIN_H

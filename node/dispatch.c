@@ -5,6 +5,7 @@
 #include "node/deadline.h"
 #include "node/methods.h"
 #include "node/node.h"
+#include "node/own_writes.h"
 #include "node/session.h"
 #include "node/stats.h"
 #include "node/subscribe.h"
@@ -122,6 +123,9 @@ void dispatch_request(struct node *node, struct session *session, uint32_t msgid
 		return;
 	}
 	deadlines_add(node->deadlines, request);
+	if ((request->method->flags & METHOD_READS) != 0 &&
+	    own_writes_hold(node->own_writes, request))
+		return;
 	request->method->handle(request);
 }
 

@@ -10,23 +10,24 @@
 enum method_flag {
 	METHOD_BEGINS =
 		1, /* begins something: refused with SHUTTING_DOWN once the node is stopping */
-	METHOD_PRIVATE = 2, /* between nodes; not for clients, not in the documentation */
+	METHOD_READS = 2,   /* sees what its connection wrote (own_writes.h) */
+	METHOD_PRIVATE = 4, /* between nodes; not for clients, not in the documentation */
 };
 
 /* X(name on the wire, handler, flags) — in order of how often they are asked for */
 #define METHOD_TABLE(X)                                                                            \
 	X("append", method_append, METHOD_BEGINS)                                                  \
-	X("read_stream", method_read_stream, 0)                                                    \
-	X("read_all", method_read_all, 0)                                                          \
-	X("read_event", method_read_event, 0)                                                      \
+	X("read_stream", method_read_stream, METHOD_READS)                                         \
+	X("read_all", method_read_all, METHOD_READS)                                               \
+	X("read_event", method_read_event, METHOD_READS)                                           \
 	X("$read_barrier", method_read_barrier, METHOD_PRIVATE)                                    \
 	X("ping", method_ping, 0)                                                                  \
 	X("hello", method_hello, 0)                                                                \
-	X("stream_info", method_stream_info, 0)                                                    \
+	X("stream_info", method_stream_info, METHOD_READS)                                         \
 	X("subscribe", method_subscribe, METHOD_BEGINS)                                            \
 	X("unsubscribe", method_unsubscribe, 0)                                                    \
 	X("stats", method_stats, 0)                                                                \
-	X("digest", method_digest, 0)                                                              \
+	X("digest", method_digest, METHOD_READS)                                                   \
 	X("cluster_status", method_cluster_status, 0)                                              \
 	X("cluster_add", method_cluster_add, METHOD_BEGINS)                                        \
 	X("cluster_assign", method_cluster_assign, METHOD_BEGINS)                                  \

@@ -19,6 +19,7 @@
 #include "node/deadline.h"
 #include "node/listener.h"
 #include "node/notify.h"
+#include "node/own_writes.h"
 #include "node/read.h"
 #include "node/route.h"
 #include "node/stats.h"
@@ -98,6 +99,7 @@ static void on_wheel(uv_timer_t *timer)
 	struct node *node = timer->data;
 
 	deadlines_advance(node->deadlines, clock_monotonic_ms());
+	own_writes_check(node->own_writes, clock_monotonic_ms());
 	if (node->deadlines->count == 0)
 		uv_timer_stop(timer);
 }
@@ -142,6 +144,7 @@ static void on_applied(void *arg, uint64_t first, uint64_t last)
 	struct node *node = arg;
 
 	notifier_applied(node->notifier, first, last);
+	own_writes_advance(node->own_writes);
 }
 
 static void on_pull(void *arg, const struct manifest *manifest)
@@ -255,6 +258,7 @@ static void begin_services(struct node *node)
 	node->workers = workers_new((uint32_t)node->settings.read_threads, "annal-read");
 	node->appends = append_service_new(node);
 	node->router = router_new(node);
+	node->own_writes = own_writes_new(node);
 	node->reader = reader_new(node);
 	node->notifier = notifier_new(node);
 	node->catch_up = catch_up_new(node);
@@ -381,6 +385,7 @@ static void take_down(struct node *node)
 	reader_free(node->reader);
 	notifier_free(node->notifier);
 	router_free(node->router);
+	own_writes_free(node->own_writes);
 	append_service_free(node->appends);
 	listener_free(node->listener);
 	deadlines_free(node->deadlines);

@@ -20,6 +20,7 @@
 struct uv_loop_s;
 struct append_service;
 struct node_inside;
+struct own_writes;
 struct catch_up;
 struct deadlines;
 struct listener;
@@ -38,6 +39,7 @@ struct node {
 	struct deadlines *deadlines;
 	struct append_service *appends;
 	struct router *router;
+	struct own_writes *own_writes;
 	struct reader *reader;
 	struct notifier *notifier;
 	struct catch_up *catch_up;

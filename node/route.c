@@ -347,14 +347,32 @@ static void refused(struct route *route, struct route_target *target)
 	request_release(request);
 }
 
+/* What the request has written, so that later reads of its connection wait for it. */
+static void note_own_position(const struct request *request, struct span result)
+{
+	struct arguments fields;
+	struct span raw;
+	uint64_t position;
+
+	if (request->session == NULL || !arguments_index(&fields, result) ||
+	    !arguments_find(&fields, "position", &raw))
+		return;
+	struct msgpack_reader reader = msgpack_reader_of(raw);
+
+	if (msgpack_read_u64(&reader, &position))
+		session_note_own_position(request->session, position);
+}
+
 static void answered(struct route *route, struct span error, struct span value)
 {
 	struct request *request = free_route(route);
 
-	if (error.size > 0)
+	if (error.size > 0) {
 		request_answer_error_map(request, error);
-	else
+	} else {
+		note_own_position(request, value);
 		request_answer_result(request, value);
+	}
 	request_release(request);
 }
 

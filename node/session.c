@@ -35,6 +35,7 @@ struct session {
 	size_t request_bytes; /* of their params */
 	uint64_t message_count;
 	uint64_t refused_turn;
+	uint64_t own_position;
 	struct session_drain *drains;
 	struct subscription *subscriptions;
 	bool whole_waits; /* `in` holds messages that a stall has held back */
@@ -445,6 +446,17 @@ void session_unlink_request(struct session *session, struct request *request)
 uint32_t session_requests_in_flight(const struct session *session)
 {
 	return session->request_count;
+}
+
+uint64_t session_own_position(const struct session *session)
+{
+	return session->own_position;
+}
+
+void session_note_own_position(struct session *session, uint64_t position)
+{
+	if (position > session->own_position)
+		session->own_position = position;
 }
 
 uint64_t session_refused_turn(const struct session *session)

@@ -56,6 +56,10 @@ void session_link_request(struct session *session, struct request *request);
 void session_unlink_request(struct session *session, struct request *request);
 uint32_t session_requests_in_flight(const struct session *session);
 
+/* The last position written by a request of this session that was forwarded; see own_writes.h. */
+uint64_t session_own_position(const struct session *session);
+void session_note_own_position(struct session *session, uint64_t position);
+
 /*
  * Requests that another node forwards are numbered in turns (node/route.h): after one of a turn was
  * refused for want of leadership, the later ones of that turn are too, so that order is kept.
