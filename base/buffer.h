@@ -7,7 +7,7 @@
 
 struct buffer {
 	uint8_t *data;
-	size_t size;	 /* bytes in use */
+	size_t size;     /* bytes in use */
 	size_t capacity; /* bytes allocated */
 };
 

@@ -8,7 +8,7 @@
 #include <stddef.h>
 
 #define STEP_BITS 7
-#define STEPS	  (1u << STEP_BITS)
+#define STEPS     (1u << STEP_BITS)
 
 static size_t bucket_of(uint64_t value)
 {

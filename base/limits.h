@@ -13,64 +13,64 @@
 #define GIB (UINT64_C(1) << 30)
 
 /* What a client may send. */
-#define LIMIT_MESSAGE_BYTES      (16 * MIB)
-#define LIMIT_APPEND_BYTES       (8 * MIB)
-#define LIMIT_EVENT_BYTES        (4 * MIB)
-#define LIMIT_APPEND_EVENTS      10000u
-#define LIMIT_DEPTH              16u
-#define LIMIT_STREAM_NAME_BYTES  1024u
-#define LIMIT_TYPE_BYTES         255u
-#define LIMIT_TAG_BYTES          255u
-#define LIMIT_TAGS               32u
-#define LIMIT_METHOD_NAME_BYTES  64u
-#define LIMIT_TIMEOUT_MS_DEFAULT 5000u
-#define LIMIT_TIMEOUT_MS_MAX     (3600u * 1000u)
+#define LIMIT_MESSAGE_BYTES       (16 * MIB)
+#define LIMIT_APPEND_BYTES        (8 * MIB)
+#define LIMIT_EVENT_BYTES         (4 * MIB)
+#define LIMIT_APPEND_EVENTS       10000u
+#define LIMIT_DEPTH               16u
+#define LIMIT_STREAM_NAME_BYTES   1024u
+#define LIMIT_TYPE_BYTES          255u
+#define LIMIT_TAG_BYTES           255u
+#define LIMIT_TAGS                32u
+#define LIMIT_METHOD_NAME_BYTES   64u
+#define LIMIT_TIMEOUT_MS_DEFAULT  5000u
+#define LIMIT_TIMEOUT_MS_MAX      (3600u * 1000u)
 #define LIMIT_READ_EVENTS_DEFAULT 1000u
-#define LIMIT_READ_EVENTS        10000u
-#define LIMIT_READ_BYTES_DEFAULT (4 * MIB)
-#define LIMIT_CONFLICT_BYTES     (64 * KIB)
+#define LIMIT_READ_EVENTS         10000u
+#define LIMIT_READ_BYTES_DEFAULT  (4 * MIB)
+#define LIMIT_CONFLICT_BYTES      (64 * KIB)
 
 /* Connections. */
-#define LIMIT_CONNECTIONS           4096u
-#define LIMIT_HANDSHAKE_MS          5000u
-#define LIMIT_OUT_QUEUE_BYTES       (8 * MIB)
-#define LIMIT_REQUESTS_IN_FLIGHT    4096u /* of one connection; beyond, its socket is not read */
-#define LIMIT_SUBSCRIPTIONS         16384u /* of one connection */
+#define LIMIT_CONNECTIONS        4096u
+#define LIMIT_HANDSHAKE_MS       5000u
+#define LIMIT_OUT_QUEUE_BYTES    (8 * MIB)
+#define LIMIT_REQUESTS_IN_FLIGHT 4096u  /* of one connection; beyond, its socket is not read */
+#define LIMIT_SUBSCRIPTIONS      16384u /* of one connection */
 
 /* Reads, subscriptions, catching up. */
-#define LIMIT_READ_BYTES            (LIMIT_MESSAGE_BYTES - 64 * KIB)
-#define LIMIT_SESSION_READS         64u         /* of one session on their way at once ... */
-#define LIMIT_SESSION_READ_BYTES    (32 * MIB)  /* ... and what their pages may come to */
-#define LIMIT_NODE_READ_BYTES       (256 * MIB) /* the same, of all sessions */
+#define LIMIT_READ_BYTES                 (LIMIT_MESSAGE_BYTES - 64 * KIB)
+#define LIMIT_SESSION_READS              64u         /* of one session on their way at once ... */
+#define LIMIT_SESSION_READ_BYTES         (32 * MIB)  /* ... and what their pages may come to */
+#define LIMIT_NODE_READ_BYTES            (256 * MIB) /* the same, of all sessions */
 #define LIMIT_SUBSCRIPTION_BATCH_DEFAULT 500u
-#define LIMIT_SUBSCRIPTION_BATCH    10000u
-#define LIMIT_SUBSCRIPTION_PAGE_BYTES (256 * KIB)
-#define LIMIT_SUBSCRIPTION_PAGES    16u         /* of history being read at once, on a node */
-#define LIMIT_SUBSCRIPTION_UNSENT_BYTES (4 * MIB) /* beyond, its session's go back to history */
-#define LIMIT_CHECKPOINT_POSITIONS  1000u       /* without a match, before a subscriber is told */
-#define LIMIT_PULLS_IN_FLIGHT       4u          /* pages asked for ahead while catching up */
-#define LIMIT_PULL_RECORDS          4000u       /* in each of them */
+#define LIMIT_SUBSCRIPTION_BATCH         10000u
+#define LIMIT_SUBSCRIPTION_PAGE_BYTES    (256 * KIB)
+#define LIMIT_SUBSCRIPTION_PAGES         16u       /* of history being read at once, on a node */
+#define LIMIT_SUBSCRIPTION_UNSENT_BYTES  (4 * MIB) /* beyond, its session's go back to history */
+#define LIMIT_CHECKPOINT_POSITIONS       1000u /* without a match, before a subscriber is told */
+#define LIMIT_PULLS_IN_FLIGHT            4u    /* pages asked for ahead while catching up */
+#define LIMIT_PULL_RECORDS               4000u /* in each of them */
 
 /* The log. */
-#define LIMIT_ENTRY_BYTES           (64 * KIB) /* a batch is closed at this size ... */
-#define LIMIT_ENTRY_BYTES_MAX       (9 * MIB)  /* ... and one append never exceeds this */
-#define LIMIT_ENTRIES_IN_FLIGHT     8u
-#define LIMIT_PROPOSE_QUEUE_BYTES   (64 * MIB)
-#define LIMIT_PEER_IN_FLIGHT_BYTES  (16 * MIB)
-#define LIMIT_LOG_RETAINED_BYTES    (48 * MIB)
-#define LIMIT_LOG_TRAILING_BYTES    (16 * MIB)
-#define LIMIT_LOG_ENTRIES           150000u /* threshold + trailing + in flight, see raft/guard.h */
-#define LIMIT_SEGMENT_BYTES         (64 * MIB)
-#define LIMIT_MEMBERS               9u
+#define LIMIT_ENTRY_BYTES          (64 * KIB) /* a batch is closed at this size ... */
+#define LIMIT_ENTRY_BYTES_MAX      (9 * MIB)  /* ... and one append never exceeds this */
+#define LIMIT_ENTRIES_IN_FLIGHT    8u
+#define LIMIT_PROPOSE_QUEUE_BYTES  (64 * MIB)
+#define LIMIT_PEER_IN_FLIGHT_BYTES (16 * MIB)
+#define LIMIT_LOG_RETAINED_BYTES   (48 * MIB)
+#define LIMIT_LOG_TRAILING_BYTES   (16 * MIB)
+#define LIMIT_LOG_ENTRIES          150000u /* threshold + trailing + in flight, see raft/guard.h */
+#define LIMIT_SEGMENT_BYTES        (64 * MIB)
+#define LIMIT_MEMBERS              9u
 
 /* The store. */
-#define LIMIT_TAIL_BYTES            (64 * MIB)
-#define LIMIT_BLOCK_BYTES           (64 * KIB)
-#define LIMIT_STREAM_CACHE_BYTES    (32 * MIB)   /* what apply knows of streams without a lookup */
-#define LIMIT_FLUSH_AGE_MS          2000u        /* of the oldest record that is not durable in tables */
-#define LIMIT_SCAN_RECORDS          65536u       /* looked at for one page, when many are skipped */
-#define LIMIT_MAP_BYTES             (1024 * GIB) /* sparse: costs address space only */
-#define LIMIT_DISK_FREE_BYTES       (512 * MIB)  /* below it, writes are refused */
+#define LIMIT_TAIL_BYTES         (64 * MIB)
+#define LIMIT_BLOCK_BYTES        (64 * KIB)
+#define LIMIT_STREAM_CACHE_BYTES (32 * MIB) /* what apply knows of streams without a lookup */
+#define LIMIT_FLUSH_AGE_MS       2000u      /* of the oldest record that is not durable in tables */
+#define LIMIT_SCAN_RECORDS       65536u     /* looked at for one page, when many are skipped */
+#define LIMIT_MAP_BYTES          (1024 * GIB) /* sparse: costs address space only */
+#define LIMIT_DISK_FREE_BYTES    (512 * MIB)  /* below it, writes are refused */
 
 static_assert(LIMIT_EVENT_BYTES <= LIMIT_APPEND_BYTES, "one event is an append");
 static_assert(LIMIT_APPEND_BYTES < LIMIT_MESSAGE_BYTES, "an append travels in one message");

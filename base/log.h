@@ -23,7 +23,7 @@ struct log_place {
 void log_set_level(enum log_level level);
 bool log_level_parse(const char *text, enum log_level *level);
 void log_set_node(uint64_t node_id); /* shown in every line once set */
-uint64_t log_node(void);	     /* 0 until set */
+uint64_t log_node(void);             /* 0 until set */
 bool log_enabled(enum log_level level);
 void log_write(struct log_place *place, enum log_level level, const char *module,
 	       const char *message, const char *format, ...) __attribute__((format(printf, 5, 6)));
@@ -38,8 +38,8 @@ void log_dump_recent(int fd);
 			log_write(&log_place_, level, module, message, " " __VA_ARGS__);           \
 	} while (0)
 #define log_error(module, message, ...) LOG(LOG_LEVEL_ERROR, module, message, __VA_ARGS__)
-#define log_warn(module, message, ...)	LOG(LOG_LEVEL_WARN, module, message, __VA_ARGS__)
-#define log_info(module, message, ...)	LOG(LOG_LEVEL_INFO, module, message, __VA_ARGS__)
+#define log_warn(module, message, ...)  LOG(LOG_LEVEL_WARN, module, message, __VA_ARGS__)
+#define log_info(module, message, ...)  LOG(LOG_LEVEL_INFO, module, message, __VA_ARGS__)
 #define log_debug(module, message, ...) LOG(LOG_LEVEL_DEBUG, module, message, __VA_ARGS__)
 
 #endif

@@ -26,7 +26,7 @@ struct map {
 
 void map_init(struct map *map); /* allocates nothing */
 void map_close(struct map *map);
-void map_clear(struct map *map);	 /* keeps its memory */
+void map_clear(struct map *map);         /* keeps its memory */
 size_t map_bytes(const struct map *map); /* of memory held */
 /* The value's place, valid until the next map_put; NULL when the key is not there. */
 uint64_t *map_get(const struct map *map, struct span key);

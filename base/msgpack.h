@@ -29,10 +29,10 @@ enum msgpack_scan {
 struct msgpack_scanner {
 	size_t bytes_max;
 	uint32_t depth_max; /* a scalar has depth 0, [1] depth 1; at most LIMIT_DEPTH */
-	size_t offset;	    /* scanned so far, from the first byte of the value */
-	size_t skip;	    /* bytes of a string or blob that have not arrived yet */
+	size_t offset;      /* scanned so far, from the first byte of the value */
+	size_t skip;        /* bytes of a string or blob that have not arrived yet */
 	uint32_t depth;
-	uint64_t missing;		/* values, at all open levels together */
+	uint64_t missing;               /* values, at all open levels together */
 	uint64_t left[LIMIT_DEPTH + 1]; /* values missing, at each open level */
 };
 
@@ -75,7 +75,7 @@ static inline struct msgpack_reader msgpack_reader_of(struct span bytes)
 }
 
 enum msgpack_type msgpack_read_type(const struct msgpack_reader *reader); /* of the next value */
-const char *msgpack_type_name(enum msgpack_type type);			  /* "nil", "map", … */
+const char *msgpack_type_name(enum msgpack_type type);                    /* "nil", "map", … */
 bool msgpack_read_nil(struct msgpack_reader *reader);
 bool msgpack_read_bool(struct msgpack_reader *reader, bool *value);
 bool msgpack_read_u64(struct msgpack_reader *reader, uint64_t *value); /* not for negative values */

@@ -27,9 +27,9 @@ struct setting {
 	const char *name;    /* "client-listen": the INI key, the flag --client-listen and,
 				upper-cased with _, the end of the environment variable */
 	enum setting_kind kind;
-	size_t offset;		   /* of the field in the struct */
+	size_t offset;             /* of the field in the struct */
 	const char *default_value; /* as text; NULL: no default, must be given when `required` */
-	uint64_t min, max;	   /* SETTING_U64 and SETTING_BYTES; max 0: no upper bound; when
+	uint64_t min, max;         /* SETTING_U64 and SETTING_BYTES; max 0: no upper bound; when
 				      `required`, min ≥ 1, so that 0 says that it is missing */
 	const char *placeholder;   /* in --help: "HOST:PORT" */
 	bool required;

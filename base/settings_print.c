@@ -5,9 +5,9 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-#define COLUMNS		 80
+#define COLUMNS          80
 #define FILE_VALUE_PIECE 120 /* bytes of a long value on one line of a file */
-#define HELP_INDENT	 "        "
+#define HELP_INDENT      "        "
 
 static void add(struct buffer *into, const char *text)
 {

@@ -14,12 +14,12 @@ struct reading {
 	void *into;
 	FILE *file;
 	int line;
-	bool indented;			/* this line begins with a blank */
+	bool indented;                  /* this line begins with a blank */
 	const struct setting *previous; /* that a line that begins with a blank goes on with */
 	char value[SETTING_TEXT_BYTES]; /* of `previous`, so far */
-	bool *seen;			/* one for each setting of the table */
-	struct error *error;		/* of the first failure */
-	int error_line;			/* 0: none so far */
+	bool *seen;                     /* one for each setting of the table */
+	struct error *error;            /* of the first failure */
+	int error_line;                 /* 0: none so far */
 	int error_code;
 };
 

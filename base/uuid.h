@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define UUID_BYTES	16
+#define UUID_BYTES      16
 #define UUID_TEXT_BYTES 37 /* with the closing zero */
 
 /* Ids drawn by one thread are strictly increasing. Any thread. */

@@ -12,7 +12,7 @@ struct workers;
 struct work {
 	void (*run)(
 		struct work *work); /* on a worker thread; the work is the callee's from then on */
-	struct work *next;	    /* private */
+	struct work *next;          /* private */
 };
 
 struct workers *workers_new(uint32_t threads, const char *thread_name);

@@ -13,9 +13,9 @@ struct uv_loop_s;
 struct peer_client;
 
 enum peer_result {
-	PEER_ANSWERED,    /* error (a map, or empty) and result are set */
-	PEER_NEVER_SENT,  /* no byte of it left this node: safe to send again */
-	PEER_UNKNOWN,     /* the connection broke after it was sent */
+	PEER_ANSWERED,   /* error (a map, or empty) and result are set */
+	PEER_NEVER_SENT, /* no byte of it left this node: safe to send again */
+	PEER_UNKNOWN,    /* the connection broke after it was sent */
 };
 
 struct peer_call {

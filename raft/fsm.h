@@ -41,6 +41,6 @@ struct fsm *fsm_new(struct raft *raft, const struct fsm_downstream *downstream);
 void fsm_set_guard(struct fsm *fsm, struct guard *guard);
 struct raft_fsm *fsm_raft(struct fsm *fsm); /* what raft_init gets */
 void fsm_free(struct fsm *fsm);
-uint64_t fsm_held(const struct fsm *fsm);   /* commands held now */
+uint64_t fsm_held(const struct fsm *fsm); /* commands held now */
 
 #endif

@@ -27,8 +27,8 @@ static void what_holds_is_silent(void **state)
 
 static void what_breaks_aborts_and_tells_all(void **state)
 {
-	static const char *const parts[] = {"node 42",		 "broken invariant: 1 + 1 == 3",
-					    "test_assert.c:",	 "fail_with_a_past",
+	static const char *const parts[] = {"node 42",           "broken invariant: 1 + 1 == 3",
+					    "test_assert.c:",    "fail_with_a_past",
 					    "last log lines:\n", "backtrace:\n"};
 	char text[16384];
 

@@ -256,9 +256,9 @@ static void nil_and_bool_are_read_and_nothing_else_is(void **state)
 
 static void what_is_written_is_read_back(void **state)
 {
-	static const uint64_t numbers[] = {0,	       1,
-					   127,	       128,
-					   255,	       256,
+	static const uint64_t numbers[] = {0,          1,
+					   127,        128,
+					   255,        256,
 					   65535,      65536,
 					   UINT32_MAX, UINT64_C(1) << 32,
 					   INT64_MAX,  UINT64_C(1) << 63,

@@ -512,11 +512,11 @@ static void later_sources_win_whatever_the_order_of_flags(void **state)
 	unlink(path);
 	if (status != 0)
 		fail_msg("%s", error.message);
-	assert_int_equal(config->node_id, 4);		      /* flag */
+	assert_int_equal(config->node_id, 4);                 /* flag */
 	assert_string_equal(config->listen, "environment:1"); /* environment */
-	assert_int_equal(config->timeout_ms, 222);	      /* file */
-	assert_int_equal(config->tail_bytes, 2 * MIB);	      /* file */
-	assert_string_equal(config->data_dir, "");	      /* default */
+	assert_int_equal(config->timeout_ms, 222);            /* file */
+	assert_int_equal(config->tail_bytes, 2 * MIB);        /* file */
+	assert_string_equal(config->data_dir, "");            /* default */
 }
 
 /* ---- prose ---- */

@@ -137,7 +137,7 @@ static void the_category_ends_before_the_first_dash(void **state)
 {
 	static const char *const cases[][2] = {
 		{"Order-42", "Order"}, {"Order", "Order"}, {"Order-42-7", "Order"},
-		{"-42", ""},	       {"", ""},	   {"Order-", "Order"}};
+		{"-42", ""},           {"", ""},           {"Order-", "Order"}};
 
 	(void)state;
 	for (size_t i = 0; i < COUNT_OF(cases); i++)
