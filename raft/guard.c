@@ -14,7 +14,8 @@
  * become leader, can something go on that was held.
  *
  * Failure: guard_fail is called once. From then on every callback of the inner raft_io ends here, and
- * libraft hears nothing more; the process is expected to end.
+ * libraft hears nothing more, and what it asks for is granted and not done; the process is expected to
+ * end.
  */
 #include "raft/guard_internal.h"
 
@@ -33,6 +34,17 @@ int guard_inner_status(struct guard *guard, int status)
 	if (status != 0)
 		snprintf(guard->io.errmsg, sizeof guard->io.errmsg, "%s", guard->inner->errmsg);
 	return status;
+}
+
+int guard_fail_stop(struct guard *guard, int status, const char *what)
+{
+	struct error error;
+
+	if (status == 0 || !guard_has(guard, GUARD_FAILSTOP))
+		return status;
+	error_set(&error, -1, "%s: %s (%s)", what, guard->inner->errmsg, raft_strerror(status));
+	guard_fail(guard, &error);
+	return 0;
 }
 
 const struct raft_entry *guard_entry(const struct raft *raft, raft_index index)
@@ -111,6 +123,7 @@ static bool notice_end(struct guard *guard)
 void guard_after_event(struct guard *guard)
 {
 	ASSERT(guard->answering == NULL);
+	guard_end_dropped(guard);
 	if (guard_is_over(guard) || notice_end(guard))
 		return;
 	notice_leadership(guard);
@@ -161,6 +174,7 @@ static void on_closed(struct raft_io *inner)
 	struct guard *guard = inner->data;
 
 	guard_release_appends(guard);
+	guard_end_dropped(guard);
 	guard->closed(&guard->io);
 }
 
@@ -172,6 +186,7 @@ static void io_close(struct raft_io *io, raft_io_close_cb closed)
 	guard->closed = closed;
 	guard_drop_results(guard);
 	guard_release_appends(guard);
+	guard_end_dropped(guard);
 	guard->inner->close(guard->inner, on_closed);
 }
 

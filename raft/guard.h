@@ -39,6 +39,9 @@ struct hardstate {
 	uint64_t term;
 	uint64_t vote;         /* node id, 0: none */
 	uint64_t synced_index; /* the log reached at least this far */
+	/* The highest applied index in a manifest of a snapshot that was installed: a store that was
+	 * filled from a peer may be ahead of the log up to here. */
+	uint64_t pulled_index;
 };
 
 struct hardstate_keeper {

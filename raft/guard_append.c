@@ -11,7 +11,8 @@
  * would count entries of earlier terms as committed (Raft, figure 8).
  *
  * Failures: an append, put or truncation that fails stops the node (FAILSTOP), because libraft goes on
- * with a log in memory that is not the one on disk. A truncation or an installation while a snapshot is
+ * with a log in memory that is not the one on disk. libraft itself is told of success then, and never
+ * hears of it again: its own paths for errors free memory that it has not got. A truncation or an installation while a snapshot is
  * being put, or the other way round, would be lost inside raft_uv, which remembers one barrier only:
  * guard_receive.c keeps such messages away, and what comes through all the same is refused here.
  */
@@ -281,7 +282,7 @@ int guard_append(struct raft_io *io, struct raft_io_append *request,
 	struct guard *guard = guard_of(io);
 
 	if (guard->failed)
-		return RAFT_IOERR;
+		return 0;
 	struct guard_append *append = memory_zeroed(1, sizeof *append);
 
 	append->request.data = append;
@@ -300,9 +301,10 @@ int guard_append(struct raft_io *io, struct raft_io_append *request,
 	if (status != 0) {
 		appends_remove(&guard->in_flight, append);
 		memory_free(append);
-		if (guard_has(guard, GUARD_FAILSTOP))
-			fail_append(guard, status);
-		return guard_inner_status(guard, status);
+		if (!guard_has(guard, GUARD_FAILSTOP))
+			return guard_inner_status(guard, status);
+		fail_append(guard, status);
+		return 0;
 	}
 	if (!append->leader)
 		guard->follower_appends++;
@@ -330,20 +332,23 @@ int guard_truncate(struct raft_io *io, raft_index index)
 
 	ASSERT(index > 0);
 	if (guard->failed)
-		return RAFT_IOERR;
+		return 0;
 	if (guard_has(guard, GUARD_SERIAL) && (guard->putting || guard->truncating)) {
 		error_set(&error, -1, "the log is to be truncated at index %llu while %s", index,
 			  guard->putting ? "a snapshot is being put" : "it is truncated already");
 		guard_fail(guard, &error);
-		return RAFT_IOERR;
+		return 0;
 	}
 	appends_limit_stored(&guard->in_flight, index - 1);
-	if (guard_forget_synced(guard, index - 1) < 0)
-		return RAFT_IOERR;
+	guard_forget_synced(guard, index - 1);
+	if (guard->failed)
+		return 0;
 	guard->truncating = true;
 	guard->truncated_after = guard->appends_submitted;
 	count_truncated(guard, index);
-	return guard_inner_status(guard, guard->inner->truncate(guard->inner, index));
+	int status = guard_inner_status(guard, guard->inner->truncate(guard->inner, index));
+
+	return guard_fail_stop(guard, status, "the raft log could not be truncated");
 }
 
 /* ---- snapshots ---- */
@@ -392,13 +397,13 @@ static void on_put(struct raft_io_snapshot_put *request, int status)
 }
 
 /* The log is replaced by the snapshot, so that is how far it will reach. */
-static int prepare_install(struct guard *guard, raft_index index)
+static void prepare_install(struct guard *guard, const struct raft_snapshot *snapshot)
 {
 	guard->installing = true;
 	/* libraft's log in memory is empty already. */
 	guard->log_bytes = 0;
 	appends_limit_stored(&guard->in_flight, 0);
-	return guard_forget_synced(guard, index);
+	guard_record_install(guard, snapshot);
 }
 
 int guard_snapshot_put(struct raft_io *io, unsigned trailing, struct raft_io_snapshot_put *request,
@@ -408,15 +413,17 @@ int guard_snapshot_put(struct raft_io *io, unsigned trailing, struct raft_io_sna
 	bool own = request->data == guard->raft;
 
 	if (guard->failed)
-		return RAFT_IOERR;
+		return 0;
 	/* libraft drops its own snapshot then, and takes another one later. */
 	if (own && guard_has(guard, GUARD_SERIAL) && (guard->putting || guard->truncating))
 		return RAFT_BUSY;
 	/* raft_uv takes trailing 0 for a snapshot that replaces the log. */
 	if (own && trailing == 0)
 		trailing = 1;
-	if (!own && prepare_install(guard, snapshot->index) < 0)
-		return RAFT_IOERR;
+	if (!own)
+		prepare_install(guard, snapshot);
+	if (guard->failed)
+		return 0;
 	struct put *put = memory_zeroed(1, sizeof *put);
 
 	put->request.data = put;

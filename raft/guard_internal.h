@@ -34,6 +34,13 @@ struct guard_held_result {
 	struct guard_held_result *next;
 };
 
+/* An answer that does not go out; libraft waits for the end of its request all the same. */
+struct guard_dropped {
+	struct raft_io_send *request;
+	raft_io_send_cb done;
+	struct guard_dropped *next;
+};
+
 struct guard_peer {
 	raft_id id;
 	size_t bytes;      /* handed to the network, not done */
@@ -90,6 +97,7 @@ struct guard {
 
 	struct hardstate hard;
 	struct guard_peer peers[GUARD_PEERS];
+	struct guard_dropped *dropped;
 };
 
 static inline bool guard_has(const struct guard *guard, enum guard_row row)
@@ -112,6 +120,8 @@ static inline bool guard_is_over(const struct guard *guard)
 /* guard.c */
 void guard_fail(struct guard *guard, const struct error *error);
 int guard_inner_status(struct guard *guard, int status); /* copies the inner message on error */
+/* With FAILSTOP an error ends the node, and libraft is told of none. */
+int guard_fail_stop(struct guard *guard, int status, const char *what);
 void guard_after_event(struct guard *guard);
 /* The entry at an index of libraft's log in memory, or NULL. */
 const struct raft_entry *guard_entry(const struct raft *raft, raft_index index);
@@ -137,6 +147,8 @@ void guard_receive(struct raft_io *inner, struct raft_message *message);
 /* guard_send.c */
 int guard_send(struct raft_io *io, struct raft_io_send *request, const struct raft_message *message,
 	       raft_io_send_cb done);
+/* Tell libraft of the answers that were dropped. */
+void guard_end_dropped(struct guard *guard);
 
 /* guard_state.c */
 int guard_load(struct raft_io *io, raft_term *term, raft_id *vote, struct raft_snapshot **snapshot,
@@ -145,7 +157,10 @@ int guard_bootstrap(struct raft_io *io, const struct raft_configuration *configu
 int guard_set_term(struct raft_io *io, raft_term term);
 int guard_set_vote(struct raft_io *io, raft_id vote);
 void guard_note_synced(struct guard *guard, raft_index index);
-int guard_forget_synced(struct guard *guard, raft_index last); /* durably, before a truncation */
+void guard_forget_synced(struct guard *guard, raft_index last); /* durably, before a truncation */
+
+/* The log is about to be replaced by this snapshot: durably, before it is. */
+void guard_record_install(struct guard *guard, const struct raft_snapshot *snapshot);
 
 /* guard_members.c */
 void guard_members_loaded(struct guard *guard, const struct raft_snapshot *snapshot,

@@ -2,6 +2,9 @@
  * Messages on their way to the network: answers that say too much are corrected (CLAMP, JUMP, VOTE),
  * those that answer for another time are dropped (SERIAL, CLAMP), and what is not yet sent to a peer
  * is bounded (FLOW): RAFT_NOCONNECTION makes libraft come again at the next heartbeat.
+ *
+ * An answer that is dropped, or that the network refuses, is accepted and ended later as canceled: an
+ * error at once would make libraft 0.15 free the entries of the request a second time, or give up.
  */
 #include "raft/guard_internal.h"
 
@@ -96,6 +99,44 @@ static void correct_vote(struct guard *guard, struct raft_request_vote_result *r
 	}
 }
 
+static int drop_answer(struct guard *guard, struct raft_io_send *request, raft_io_send_cb done)
+{
+	struct guard_dropped *dropped = memory_zeroed(1, sizeof *dropped);
+
+	dropped->request = request;
+	dropped->done = done;
+	dropped->next = guard->dropped;
+	guard->dropped = dropped;
+	guard->counters.dropped++;
+	return 0;
+}
+
+void guard_end_dropped(struct guard *guard)
+{
+	while (guard->dropped != NULL) {
+		struct guard_dropped *dropped = guard->dropped;
+
+		guard->dropped = dropped->next;
+		if (dropped->done != NULL && !guard->failed)
+			dropped->done(dropped->request, RAFT_CANCELED);
+		memory_free(dropped);
+	}
+}
+
+static int send_answer(struct guard *guard, struct raft_io_send *request,
+		       const struct raft_message *message, raft_io_send_cb done)
+{
+	struct raft_message corrected = *message;
+
+	if (message->type == RAFT_IO_REQUEST_VOTE_RESULT)
+		correct_vote(guard, &corrected.request_vote_result);
+	else if (!correct_result(guard, &corrected))
+		return drop_answer(guard, request, done);
+	int status = guard->inner->send(guard->inner, request, &corrected, done);
+
+	return status == 0 ? 0 : drop_answer(guard, request, done);
+}
+
 /* ---- flow ---- */
 
 static struct guard_peer *find_peer(struct guard *guard, raft_id id)
@@ -183,18 +224,13 @@ int guard_send(struct raft_io *io, struct raft_io_send *request, const struct ra
 	       raft_io_send_cb done)
 {
 	struct guard *guard = guard_of(io);
-	struct raft_message corrected = *message;
 
 	if (guard->failed)
-		return RAFT_CANCELED;
+		return message->type == RAFT_IO_APPEND_ENTRIES ? RAFT_NOCONNECTION : 0;
 	if (message->type == RAFT_IO_APPEND_ENTRIES && guard_has(guard, GUARD_FLOW))
 		return send_bounded(guard, request, message, done);
-	if (message->type == RAFT_IO_APPEND_ENTRIES_RESULT && !correct_result(guard, &corrected)) {
-		guard->counters.dropped++;
-		return RAFT_CANCELED;
-	}
-	if (message->type == RAFT_IO_REQUEST_VOTE_RESULT)
-		correct_vote(guard, &corrected.request_vote_result);
-	return guard_inner_status(guard,
-				  guard->inner->send(guard->inner, request, &corrected, done));
+	if (message->type == RAFT_IO_APPEND_ENTRIES_RESULT ||
+	    message->type == RAFT_IO_REQUEST_VOTE_RESULT)
+		return send_answer(guard, request, message, done);
+	return guard_inner_status(guard, guard->inner->send(guard->inner, request, message, done));
 }

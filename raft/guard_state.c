@@ -43,22 +43,18 @@ static bool is_nothing(const struct hardstate *hard)
 
 /* ---- saving ---- */
 
-static int save(struct guard *guard, const struct hardstate *hard)
+static void save(struct guard *guard, const struct hardstate *hard)
 {
 	const struct hardstate_keeper *keeper = &guard->options.keeper;
 	struct error error;
 
-	if (!guard_has(guard, GUARD_MEMORY) || keeper->save == NULL) {
-		guard->hard = *hard;
-		return 0;
-	}
-	if (keeper->save(keeper->impl, hard, &error) < 0) {
+	if (guard_has(guard, GUARD_MEMORY) && keeper->save != NULL &&
+	    keeper->save(keeper->impl, hard, &error) < 0) {
 		error_prefix(&error, "term and vote could not be recorded");
 		guard_fail(guard, &error);
-		return -EIO;
+		return;
 	}
 	guard->hard = *hard;
-	return 0;
 }
 
 void guard_note_synced(struct guard *guard, raft_index index)
@@ -72,25 +68,58 @@ void guard_note_synced(struct guard *guard, raft_index index)
 		keeper->note(keeper->impl, &guard->hard);
 }
 
-int guard_forget_synced(struct guard *guard, raft_index last)
+void guard_forget_synced(struct guard *guard, raft_index last)
 {
 	struct hardstate hard = guard->hard;
 
 	if (hard.synced_index <= last)
-		return 0;
+		return;
 	hard.synced_index = last;
-	return save(guard, &hard);
+	save(guard, &hard);
+}
+
+/* Manifests need not grow with the index of the snapshots that they are in. */
+static uint64_t pulled_by(const struct raft_snapshot *snapshot)
+{
+	struct manifest manifest;
+	struct error error;
+
+	if (snapshot->n_bufs != 1 ||
+	    manifest_decode(span_of(snapshot->bufs[0].base, snapshot->bufs[0].len), &manifest,
+			    &error) < 0)
+		return 0;
+	return manifest.applied_index;
+}
+
+void guard_record_install(struct guard *guard, const struct raft_snapshot *snapshot)
+{
+	struct hardstate hard = guard->hard;
+	uint64_t pulled = pulled_by(snapshot);
+
+	if (hard.synced_index <= snapshot->index && pulled <= hard.pulled_index)
+		return;
+	if (hard.synced_index > snapshot->index)
+		hard.synced_index = snapshot->index;
+	if (pulled > hard.pulled_index)
+		hard.pulled_index = pulled;
+	save(guard, &hard);
 }
 
 int guard_set_term(struct raft_io *io, raft_term term)
 {
 	struct guard *guard = guard_of(io);
-	struct hardstate hard = {.term = term, .synced_index = guard->hard.synced_index};
+	struct hardstate hard = guard->hard;
 
+	hard.term = term;
+	hard.vote = 0;
 	ASSERT(term >= guard->hard.term);
-	if (guard->failed || save(guard, &hard) < 0)
-		return RAFT_IOERR;
-	return guard_inner_status(guard, guard->inner->set_term(guard->inner, term));
+	if (!guard->failed)
+		save(guard, &hard);
+	if (guard->failed)
+		return 0;
+	int status = guard_inner_status(guard, guard->inner->set_term(guard->inner, term));
+
+	return guard_fail_stop(guard, status, "libraft's term could not be written");
 }
 
 int guard_set_vote(struct raft_io *io, raft_id vote)
@@ -99,9 +128,13 @@ int guard_set_vote(struct raft_io *io, raft_id vote)
 	struct hardstate hard = guard->hard;
 
 	hard.vote = vote;
-	if (guard->failed || save(guard, &hard) < 0)
-		return RAFT_IOERR;
-	return guard_inner_status(guard, guard->inner->set_vote(guard->inner, vote));
+	if (!guard->failed)
+		save(guard, &hard);
+	if (guard->failed)
+		return 0;
+	int status = guard_inner_status(guard, guard->inner->set_vote(guard->inner, vote));
+
+	return guard_fail_stop(guard, status, "libraft's vote could not be written");
 }
 
 /* libraft gives a bootstrapped node term 1. */
@@ -111,9 +144,9 @@ int guard_bootstrap(struct raft_io *io, const struct raft_configuration *configu
 	const struct hardstate hard = {.term = 1};
 	int status = guard->inner->bootstrap(guard->inner, configuration);
 
-	if (status == 0 && save(guard, &hard) < 0)
-		status = RAFT_IOERR;
-	return guard_inner_status(guard, status);
+	if (status == 0)
+		save(guard, &hard);
+	return guard_inner_status(guard, guard->failed ? RAFT_IOERR : status);
 }
 
 /* ---- checking ---- */
@@ -141,21 +174,6 @@ static int check_payloads(const struct loaded *loaded, struct error *error)
 	return 0;
 }
 
-/* A store that was filled from a peer, up to the manifest in the snapshot, may be ahead of the log. */
-static uint64_t explained_by_snapshot(const struct loaded *loaded)
-{
-	struct manifest manifest;
-	struct error error;
-
-	if (loaded->snapshot == NULL || loaded->snapshot->n_bufs != 1)
-		return 0;
-	const struct raft_buffer *buffer = &loaded->snapshot->bufs[0];
-
-	if (manifest_decode(span_of(buffer->base, buffer->len), &manifest, &error) < 0)
-		return 0;
-	return manifest.applied_index;
-}
-
 static int check_length(const struct guard *guard, const struct loaded *loaded, struct error *error)
 {
 	raft_index last = last_of(loaded);
@@ -167,7 +185,7 @@ static int check_length(const struct guard *guard, const struct loaded *loaded, 
 				 "the raft log ends at index %llu, but reached %" PRIu64
 				 " on stable storage: its tail is damaged or gone. " HOW_TO_MEND,
 				 last, synced);
-	if (last < applied && explained_by_snapshot(loaded) < applied)
+	if (last < applied && guard->options.loaded.pulled_index < applied)
 		return error_set(
 			error, -EBADMSG,
 			"the raft log ends at index %llu, but the store has applied %" PRIu64
@@ -208,7 +226,9 @@ static int adopt(struct guard *guard, struct loaded *loaded)
 		hard.term = loaded->term;
 		hard.vote = loaded->vote;
 		hard.synced_index = last_of(loaded);
-		return is_nothing(&hard) || save(guard, &hard) == 0 ? 0 : RAFT_IOERR;
+		if (!is_nothing(&hard))
+			save(guard, &hard);
+		return guard->failed ? RAFT_IOERR : 0;
 	}
 	if (hard.term != loaded->term)
 		status = guard->inner->set_term(guard->inner, hard.term);

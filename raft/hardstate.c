@@ -43,6 +43,7 @@ static void slot_encode(const struct hardstate *state, uint64_t sequence, uint8_
 	bytes_set_le64(into + 16, state->term);
 	bytes_set_le64(into + 24, state->vote);
 	bytes_set_le64(into + 32, state->synced_index);
+	bytes_set_le64(into + 40, state->pulled_index);
 	bytes_set_le64(into + SLOT_CHECKSUM, checksum64(into, SLOT_CHECKSUM));
 }
 
@@ -92,6 +93,7 @@ static int read_slots(struct hardstate_file *file, struct hardstate *state, stru
 	state->term = bytes_le64(newest + 16);
 	state->vote = bytes_le64(newest + 24);
 	state->synced_index = bytes_le64(newest + 32);
+	state->pulled_index = bytes_le64(newest + 40);
 	return 0;
 }
 

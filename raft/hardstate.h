@@ -3,7 +3,7 @@
  * turn, the newer whole one counts. Kept beside libraft's own metadata, which has no checksum.
  *
  *   offset 0, 512    slots:  "ANHS0001"; u64 sequence; u64 term; u64 vote; u64 synced index;
- *                            u64 XXH3-64 of what is before it; zeros up to 512
+ *                            u64 pulled index; u64 XXH3-64 of what is before it; zeros up to 512
  *   offset 4096, 4160 notes: u64 sequence of the slot it belongs to; u64 count; u64 synced index;
  *                            u64 XXH3-64 of what is before it
  *   8192 bytes, little-endian

@@ -390,6 +390,8 @@ int main(int argc, char **argv)
 	arguments.jobs = cores < 1 ? 1 : cores > JOBS_MAX ? JOBS_MAX : (unsigned)cores;
 	argp_parse(&argp, argc, argv, 0, NULL, &arguments);
 	log_set_level(LOG_LEVEL_ERROR);
+	if (arguments.trace)
+		setvbuf(stdout, NULL, _IOLBF, 0);
 	if (arguments.one)
 		return run_one(&arguments);
 	clock_gettime(CLOCK_MONOTONIC, &start);

@@ -247,7 +247,7 @@ static int io_send(struct raft_io *io, struct raft_io_send *request,
 	unsigned to = (unsigned)message->server_id;
 
 	if (node->dying)
-		return RAFT_CANCELED;
+		return message->type == RAFT_IO_APPEND_ENTRIES ? RAFT_NOCONNECTION : 0;
 	if (to < 1 || to > sim->node_count) {
 		sim_violation(sim, "node %u sends to node %u, which does not exist", node->number,
 			      to);
