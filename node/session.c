@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "node/dispatch.h"
+#include "node/methods.h"
 #include "node/node.h"
 #include "node/request.h"
 #include "node/stats.h"
@@ -446,6 +447,17 @@ void session_unlink_request(struct session *session, struct request *request)
 uint32_t session_requests_in_flight(const struct session *session)
 {
 	return session->request_count;
+}
+
+bool session_owes_answer(const struct session *session)
+{
+	const struct request *request = session->requests;
+
+	if (session->subscriptions != NULL)
+		return false;
+	while (request != NULL && (request->method->flags & METHOD_BEGINS) == 0)
+		request = request->session_next;
+	return request != NULL;
 }
 
 uint64_t session_own_position(const struct session *session)

@@ -55,6 +55,9 @@ uint64_t session_message_count(const struct session *session); /* whole ones so 
 void session_link_request(struct session *session, struct request *request);
 void session_unlink_request(struct session *session, struct request *request);
 uint32_t session_requests_in_flight(const struct session *session);
+/* Whether the client, which sends no more, is still owed an answer worth waiting for: that of a write,
+ * and not a page or a subscription that it is hardly there to read. */
+bool session_owes_answer(const struct session *session);
 
 /* The last position written by a request of this session that was forwarded; see own_writes.h. */
 uint64_t session_own_position(const struct session *session);

@@ -284,9 +284,10 @@ static void linger(struct stream *stream)
 	set_reading(stream, true);
 }
 
-static bool is_answered(const struct stream *stream)
+/* Whether the other side, which has ended, still waits for something. */
+static bool is_awaited(const struct stream *stream)
 {
-	return stream->session == NULL || session_requests_in_flight(stream->session) == 0;
+	return stream->session != NULL && session_owes_answer(stream->session);
 }
 
 static void settle(struct stream *stream)
@@ -296,7 +297,7 @@ static void settle(struct stream *stream)
 	if (stream->state == CONNECTION_CLOSING && all_sent && !stream->broken)
 		linger(stream);
 	if (stream->broken || (stream->ended && stream->state == CONNECTION_LINGERING) ||
-	    (stream->ended && all_sent && is_answered(stream)))
+	    (stream->ended && all_sent && !is_awaited(stream)))
 		end_stream(stream);
 }
 
