@@ -62,7 +62,34 @@ static int lock_file(const char *path, int flags, int *lock_fd, struct error *er
 			 path, pid[0] != '\0' ? pid : "unknown");
 }
 
-int data_dir_check(const char *path, int *lock_fd, struct error *error)
+/* 0 also when there is no name yet. */
+static int check_name(const char *path, const char *cluster_name, struct error *error)
+{
+	char name_path[PATH_BYTES], name[SETTING_TEXT_BYTES + 1];
+
+	path_in(path, "cluster", name_path);
+	int fd = open(name_path, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0 && errno == ENOENT)
+		return 0;
+	if (fd < 0)
+		return error_set_errno(error, errno, "cannot open %s", name_path);
+	ssize_t size = read(fd, name, sizeof name - 1);
+
+	close(fd);
+	if (size < 0)
+		return error_set_errno(error, EIO, "cannot read %s", name_path);
+	name[size] = '\0';
+	name[strcspn(name, "\n")] = '\0';
+	if (name[0] == '\0' || strcmp(name, cluster_name) == 0)
+		return 0;
+	return error_set(error, -EXDEV,
+			 "%s holds the data of cluster \"%.100s\", this node is of cluster "
+			 "\"%.100s\" (cluster-name)",
+			 path, name, cluster_name);
+}
+
+int data_dir_check(const char *path, const char *cluster_name, int *lock_fd, struct error *error)
 {
 	char lock_path[PATH_BYTES];
 	DIR *opened = opendir(path);
@@ -75,6 +102,9 @@ int data_dir_check(const char *path, int *lock_fd, struct error *error)
 	int status = check_entries(path, opened, error);
 
 	closedir(opened);
+	if (status != 0)
+		return status;
+	status = check_name(path, cluster_name, error);
 	if (status != 0)
 		return status;
 	if (access(path, W_OK | X_OK) != 0)
@@ -102,7 +132,32 @@ static int make_directories(const char *path, struct error *error)
 	return 0;
 }
 
-int data_dir_make(const char *path, int *lock_fd, struct error *error)
+/* A name that is cut short by a crash is no harm: an empty one is none. */
+static int write_line(int fd, const char *path, const char *line, struct error *error)
+{
+	if (ftruncate(fd, 0) != 0 || dprintf(fd, "%s\n", line) < 0)
+		return error_set_errno(error, errno, "cannot write %s", path);
+	return 0;
+}
+
+static int write_name(const char *path, const char *cluster_name, struct error *error)
+{
+	char name_path[PATH_BYTES];
+
+	path_in(path, "cluster", name_path);
+	if (access(name_path, F_OK) == 0)
+		return 0;
+	int fd = open(name_path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+
+	if (fd < 0)
+		return error_set_errno(error, errno, "cannot make %s", name_path);
+	int status = write_line(fd, name_path, cluster_name, error);
+
+	close(fd);
+	return status;
+}
+
+int data_dir_make(const char *path, const char *cluster_name, int *lock_fd, struct error *error)
 {
 	char lock_path[PATH_BYTES], pid[32];
 	int status = make_directories(path, error);
@@ -114,10 +169,10 @@ int data_dir_make(const char *path, int *lock_fd, struct error *error)
 		status = lock_file(lock_path, O_CREAT, lock_fd, error);
 	if (status != 0)
 		return status;
-	int size = snprintf(pid, sizeof pid, "%ld\n", (long)getpid());
-
 	/* For people only: the lock itself is the kernel's. */
-	if (ftruncate(*lock_fd, 0) != 0 || pwrite(*lock_fd, pid, (size_t)size, 0) != size)
-		return error_set_errno(error, errno, "cannot write %s", lock_path);
-	return 0;
+	snprintf(pid, sizeof pid, "%ld", (long)getpid());
+	status = write_line(*lock_fd, lock_path, pid, error);
+	if (status != 0)
+		return status;
+	return write_name(path, cluster_name, error);
 }

@@ -332,13 +332,15 @@ enum node_exit node_start(struct node **node, const struct node_settings *settin
 	struct node *made;
 	int lock_fd, client_fd;
 
-	if (data_dir_check(settings->data_dir, &lock_fd, error) != 0)
-		return NODE_EXIT_DIRECTORY;
+	int status = data_dir_check(settings->data_dir, settings->cluster_name, &lock_fd, error);
+
+	if (status != 0)
+		return status == -EXDEV ? NODE_EXIT_OTHER : NODE_EXIT_DIRECTORY;
 	enum node_exit code = bind_ports(settings, &client_fd, error);
 
 	if (code != NODE_EXIT_OK)
 		return code;
-	if (data_dir_make(settings->data_dir, &lock_fd, error) != 0)
+	if (data_dir_make(settings->data_dir, settings->cluster_name, &lock_fd, error) != 0)
 		return NODE_EXIT_DIRECTORY;
 	made = memory_zeroed(1, sizeof *made);
 	made->inside = memory_zeroed(1, sizeof *made->inside);
