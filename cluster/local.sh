@@ -287,6 +287,10 @@ signal_node() {
 	local signal=$1 node=$2 pid
 	pid=$(node_pid "$node") || die 3 "node $node does not run"
 	kill "-$signal" "$pid" || die 1 "cannot signal node $node (pid $pid)"
+	# A signal is on its way for a moment.
+	while [[ $signal == STOP && $(process_state "$pid") != [TZ]* ]]; do
+		sleep 0.01
+	done
 }
 
 # ---- commands ----
