@@ -28,8 +28,8 @@ struct manifest;
 struct node;
 
 struct catch_up *catch_up_new(struct node *node);
-/* Before it: the workers are joined and what they posted has run. Handles close later, in the loop.
- */
+/* Before it: sessions are gone, the workers are joined, what they posted has run. Handles close
+ * later, in the loop. */
 void catch_up_free(struct catch_up *catch_up);
 /* Bring the store to this manifest, then replica_resume(). None is under way. */
 void catch_up_pull(struct catch_up *catch_up, const struct manifest *manifest);

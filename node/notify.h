@@ -23,8 +23,7 @@ struct notifier;
 
 /* node->store is open. */
 struct notifier *notifier_new(struct node *node);
-/* Before it: the workers are joined and what they posted has run. Subscriptions left end silently.
- */
+/* Before it: sessions are gone, the workers are joined, what they posted has run. */
 void notifier_free(struct notifier *notifier);
 /* Records first…last can be read since before this call. */
 void notifier_applied(struct notifier *notifier, uint64_t first, uint64_t last);

@@ -31,7 +31,7 @@ struct waits;
 
 struct reader *reader_new(struct node *node);
 /*
- * Before it: the workers are joined and what they posted has run. Who waits is answered
+ * Before it: sessions are gone, the workers are joined, what they posted has run. Who waits is answered
  * SHUTTING_DOWN. Its timers close later, in the loop.
  */
 void reader_free(struct reader *reader);

@@ -12,6 +12,13 @@
 /* [n, [event…], position] with fixed widths: an array of 3, a u64, an array of 32-bit count. */
 #define EVENTS_HEADER_BYTES 15
 
+/* What goes into one notification. */
+struct piece {
+	size_t end; /* of its records in the page */
+	uint32_t count;
+	uint64_t last; /* position of its last record */
+};
+
 struct history_page {
 	struct work work;
 	struct node_post post;
@@ -23,7 +30,9 @@ struct history_page {
 	bool with_system;
 	struct page page;
 	struct stream_status stream;
-	uint64_t last_position; /* of the last record in the page */
+	uint32_t batch;
+	struct piece *pieces; /* at most batch records in each */
+	uint32_t piece_count;
 	int status;
 	struct error error;
 };
@@ -80,6 +89,14 @@ static size_t share_of(const struct subscription *subscription)
 	return half < LIMIT_SUBSCRIPTION_UNSENT_BYTES ? half : LIMIT_SUBSCRIPTION_UNSENT_BYTES;
 }
 
+/* What one page, or one notification, comes to at most (but for a large event). */
+static size_t page_bytes(const struct subscription *subscription)
+{
+	size_t half = share_of(subscription) / 2;
+
+	return half < LIMIT_SUBSCRIPTION_PAGE_BYTES ? half : LIMIT_SUBSCRIPTION_PAGE_BYTES;
+}
+
 static bool is_over_share(const struct subscription *subscription)
 {
 	return session_unsent(subscription->subscriber->session) > share_of(subscription);
@@ -124,6 +141,14 @@ static void put_events_header(uint8_t *at, uint64_t number, uint32_t count)
 	bytes_set_be64(at + 2, number);
 	at[10] = 0xdd;
 	bytes_set_be32(at + 11, count);
+}
+
+/* Room for the header; records follow it. */
+static void message_begin(struct buffer *message)
+{
+	buffer_clear(message);
+	buffer_reserve(message, EVENTS_HEADER_BYTES);
+	message->size = EVENTS_HEADER_BYTES;
 }
 
 static void notify_place(struct subscription *subscription, const char *method)
@@ -208,13 +233,11 @@ static uint32_t send_batch(struct subscription *subscription, uint32_t at)
 	uint32_t count = 0, limit = events_limit(subscription);
 	const uint8_t *last = NULL;
 
-	buffer_clear(message);
-	buffer_reserve(message, EVENTS_HEADER_BYTES);
-	message->size = EVENTS_HEADER_BYTES;
+	message_begin(message);
 	while (at != 0 && count < limit) {
 		const struct feed_entry *entry = &feed->entries[at - 1];
 
-		if (count > 0 && message->size + entry->size > LIMIT_SUBSCRIPTION_PAGE_BYTES)
+		if (count > 0 && message->size + entry->size > page_bytes(subscription))
 			break;
 		last = feed->records.data + entry->offset;
 		buffer_append(message, last, entry->size);
@@ -300,20 +323,40 @@ static void cross(struct subscription *subscription)
 	notify_place(subscription, "caught_up");
 }
 
+/* A page is one notification as it lies there, or is taken apart. */
+static void send_pieces(struct subscription *subscription, struct history_page *page)
+{
+	struct buffer *message = &subscription->notifier->message;
+	size_t begin = EVENTS_HEADER_BYTES;
+
+	if (page->piece_count == 1) {
+		notify_events(subscription, &page->page.records, page->page.count,
+			      page->pieces[0].last);
+		return;
+	}
+	for (uint32_t i = 0; i < page->piece_count; i++) {
+		const struct piece *piece = &page->pieces[i];
+
+		message_begin(message);
+		buffer_append(message, page->page.records.data + begin, piece->end - begin);
+		notify_events(subscription, message, piece->count, piece->last);
+		begin = piece->end;
+	}
+}
+
 /* false: it may not be sent now, and will be read again. */
 static bool send_page(struct subscription *subscription, struct history_page *page)
 {
-	if (page->page.count == 0)
-		return true;
 	if (subscription->windowed && subscription->allowed < page->page.count) {
 		move(subscription, SUBSCRIPTION_UNPAID);
 		return false;
 	}
-	if (session_unsent(subscription->subscriber->session) >= 2 * share_of(subscription)) {
+	if (page->page.count > 0 &&
+	    session_unsent(subscription->subscriber->session) >= 2 * share_of(subscription)) {
 		move(subscription, SUBSCRIPTION_DRAINING);
 		return false;
 	}
-	notify_events(subscription, &page->page.records, page->page.count, page->last_position);
+	send_pieces(subscription, page);
 	return true;
 }
 
@@ -366,6 +409,7 @@ static void page_free(struct history_page *page)
 	if (page->request != NULL)
 		request_release(page->request);
 	buffer_close(&page->page.records);
+	memory_free(page->pieces);
 	memory_free(page);
 }
 
@@ -390,22 +434,29 @@ static void page_arrived(struct node_post *post)
 	queue_run(notifier);
 }
 
-static int find_last(struct history_page *page)
+static int find_pieces(struct history_page *page)
 {
-	struct span left = buffer_span(&page->page.records);
-	struct record record = {0};
+	const struct buffer *records = &page->page.records;
+	uint32_t pieces = (page->page.count + page->batch - 1) / page->batch;
+	size_t at = EVENTS_HEADER_BYTES;
+	struct record record;
 
-	left.data += EVENTS_HEADER_BYTES;
-	left.size -= EVENTS_HEADER_BYTES;
-	while (left.size > 0) {
-		int rc = record_parse(left, &record);
+	ASSERT(page->piece_count == 0);
+	page->pieces = memory_alloc(pieces * sizeof *page->pieces);
+	for (uint32_t i = 0; i < page->page.count; i++) {
+		int rc = record_parse(span_of(records->data + at, records->size - at), &record);
 
 		if (rc != 0)
 			return error_set(&page->error, rc, "a record of the page has no end");
-		left.data += record.bytes.size;
-		left.size -= record.bytes.size;
+		at += record.bytes.size;
+		if (i % page->batch == 0)
+			page->pieces[page->piece_count++] = (struct piece){0};
+		struct piece *piece = &page->pieces[page->piece_count - 1];
+
+		piece->end = at;
+		piece->count++;
+		piece->last = record.position;
 	}
-	page->last_position = record.position;
 	return 0;
 }
 
@@ -413,13 +464,12 @@ static int read_page(struct history_page *page, struct store *store)
 {
 	if (page->request != NULL)
 		return store_stream_status(store, page->topic->name, &page->stream, &page->error);
-	buffer_reserve(&page->page.records, EVENTS_HEADER_BYTES);
-	page->page.records.size = EVENTS_HEADER_BYTES;
+	message_begin(&page->page.records);
 	int rc = page->topic != NULL ? store_read_stream(store, page->topic->name, &page->range,
 							 &page->page, &page->stream, &page->error)
 				     : store_read_all(store, &page->range, page->with_system,
 						      &page->page, &page->error);
-	return rc == 0 ? find_last(page) : rc;
+	return rc == 0 ? find_pieces(page) : rc;
 }
 
 static void page_run(struct work *work)
@@ -431,12 +481,23 @@ static void page_run(struct work *work)
 	node_post(node, &page->post);
 }
 
+/* Small batches are read together; never more than may be sent, but one to see whether there is any. */
+static uint32_t page_limit(const struct subscription *subscription)
+{
+	uint64_t limit = subscription->batch;
+
+	if (limit < LIMIT_SUBSCRIPTION_BATCH_DEFAULT)
+		limit = LIMIT_SUBSCRIPTION_BATCH_DEFAULT;
+	if (subscription->windowed && limit > subscription->allowed)
+		limit = subscription->allowed;
+	return limit > 0 ? (uint32_t)limit : 1;
+}
+
 /* Let a worker read for the subscription; a `request` that comes along asks for its place only. */
 static void page_start(struct subscription *subscription, struct request *request)
 {
 	struct history_page *page = memory_zeroed(1, sizeof *page);
 	struct notifier *notifier = subscription->notifier;
-	uint32_t limit = events_limit(subscription);
 
 	page->work.run = page_run;
 	page->post.run = page_arrived;
@@ -446,10 +507,11 @@ static void page_start(struct subscription *subscription, struct request *reques
 	if (subscription->topic != NULL)
 		page->topic = topic_hold(notifier, subscription->topic->name);
 	page->with_system = subscription->with_system;
+	page->batch = subscription->batch;
 	page->range = (struct read_range){
 		.from = (page->topic != NULL ? subscription->version : subscription->position) + 1,
-		.limit = limit > 0 ? limit : 1,
-		.bytes_max = LIMIT_SUBSCRIPTION_PAGE_BYTES,
+		.limit = page_limit(subscription),
+		.bytes_max = page_bytes(subscription),
 	};
 	buffer_init(&page->page.records);
 	subscription->page = page;
