@@ -193,6 +193,7 @@ struct sim_link {
 
 void sim_network_fill_io(struct raft_io *io);
 void sim_network_reset(struct sim_node *node); /* all its connections break */
+void sim_network_boot(struct sim_node *node);  /* nothing is under way from it */
 void sim_network_cancel(struct sim_node *node);
 
 /* ---- store (sim_store.c): apply thread, tables and flush ---- */

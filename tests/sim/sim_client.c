@@ -66,6 +66,15 @@ static uint64_t new_write(struct sim *sim)
 	return sim->write_count;
 }
 
+/* A leader pushes back when this many of its entries are not committed. */
+#define UNCOMMITTED_MAX 400
+
+static bool takes_writes(const struct sim_node *node)
+{
+	return sim_node_leads(node) && !node->intake_stopped &&
+	       raft_last_index(node->raft) < node->raft->commit_index + UNCOMMITTED_MAX;
+}
+
 static void run_client(struct sim *sim, struct sim_node *nobody, void *data)
 {
 	uint64_t interval = sim->profile.client_interval;
@@ -78,7 +87,7 @@ static void run_client(struct sim *sim, struct sim_node *nobody, void *data)
 	for (unsigned i = 0; i < sim->node_count; i++) {
 		struct sim_node *node = &sim->nodes[(first + i) % sim->node_count + 1];
 
-		if (!sim_node_leads(node) || node->intake_stopped)
+		if (!takes_writes(node))
 			continue;
 		size_t size = sim_between(sim, BODY_BYTES_MIN, sim->profile.payload_max);
 		uint64_t id = new_write(sim);

@@ -136,9 +136,9 @@ static struct raft_io_send *take_request(struct sim *sim, struct sim_message *me
 	message->request = NULL;
 	if (request == NULL)
 		return NULL;
-	link_of(sim, message)->unsent_bytes -= message->bytes;
 	if (node->epoch != message->from_epoch)
 		return NULL;
+	link_of(sim, message)->unsent_bytes -= message->bytes;
 	*message->previous_unsent = message->next_unsent;
 	if (message->next_unsent != NULL)
 		message->next_unsent->previous_unsent = message->previous_unsent;
@@ -314,6 +314,13 @@ void sim_network_reset(struct sim_node *node)
 		break_link(sim, i, node->number);
 		break_link(sim, node->number, i);
 	}
+}
+
+void sim_network_boot(struct sim_node *node)
+{
+	node->unsent = NULL;
+	for (unsigned i = 1; i <= node->sim->node_count; i++)
+		node->sim->links[node->number][i].unsent_bytes = 0;
 }
 
 void sim_network_cancel(struct sim_node *node)

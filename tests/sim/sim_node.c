@@ -253,7 +253,7 @@ void sim_node_boot(struct sim_node *node)
 	node->leader_term = 0;
 	node->intake_stopped = false;
 	node->work = NULL;
-	node->unsent = NULL;
+	sim_network_boot(node);
 	node->change = NULL;
 	node->seen_commit = 0;
 	memset(node->gets, 0, sizeof node->gets);
