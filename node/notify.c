@@ -11,7 +11,10 @@
 
 /* Positions looked at in one visit of the tail, whose lock keeps apply waiting. */
 #define PIECE_RECORDS 1024u
-#define PAGE_BYTES    (4 * MIB)
+/* The same for one that is about to go live: more than is applied while a page of history is read, or
+ * it would never get there under load. */
+#define CROSSING_RECORDS 16384u
+#define PAGE_BYTES       (4 * MIB)
 
 /* A page that a worker reads for the live ones. */
 struct feed_page {
@@ -205,7 +208,7 @@ bool feed_for_one(struct notifier *notifier, const struct subscription *only)
 	ASSERT(only->position < notifier->seen);
 	feed_begin(notifier);
 	notifier->feed.last = notifier->seen;
-	if (notifier->seen - only->position <= PIECE_RECORDS &&
+	if (notifier->seen - only->position <= CROSSING_RECORDS &&
 	    store_visit_tail(notifier->node->store, only->position + 1, notifier->seen,
 			     feed_visit_one, &one) == 0)
 		return true;
