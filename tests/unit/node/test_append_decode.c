@@ -1,0 +1,385 @@
+/* Arguments of append: what is taken becomes the item that was meant, what is wrong is named. */
+#include "tests/unit/unit.h"
+
+#include "node/append_decode.h"
+#include "tests/unit/node/notation.h"
+
+#define MAX_APPEND 5000u
+#define MAX_EVENT  2000u
+#define EVENT      "{type: 'T', data: ''}"
+
+/* One decode, of a text. */
+struct trial {
+	struct append_decoder decoder;
+	struct buffer params, item;
+	struct append_form form;
+	struct append_problem problem;
+	bool taken;
+};
+
+static void decode(struct trial *trial, const char *text)
+{
+	struct arguments arguments;
+
+	memset(trial, 0, sizeof *trial);
+	append_decoder_init(&trial->decoder, MAX_APPEND, MAX_EVENT);
+	notation_append(&trial->params, text);
+	struct span exact = unit_exact(trial->params.data, trial->params.size);
+
+	assert_true(arguments_index(&arguments, exact));
+	trial->taken = append_decode(&trial->decoder, &arguments, &trial->item, &trial->form,
+				     &trial->problem);
+	unit_free_exact(exact);
+}
+
+static void end(struct trial *trial)
+{
+	append_decoder_close(&trial->decoder);
+	buffer_close(&trial->params);
+	buffer_close(&trial->item);
+}
+
+/* ---- what is wrong is named ---- */
+
+struct bad {
+	const char *text, *argument;
+};
+
+static void assert_named(const struct bad *bad)
+{
+	struct trial trial;
+
+	decode(&trial, bad->text);
+	if (trial.taken)
+		fail_msg("taken: %s", bad->text);
+	if (trial.problem.code != ANSWER_INVALID_ARGUMENT ||
+	    strcmp(trial.problem.argument, bad->argument) != 0)
+		fail_msg("%s: %s, not %s", bad->text, trial.problem.argument, bad->argument);
+	assert_true(strlen(trial.problem.message) > strlen(bad->argument));
+	assert_memory_equal(trial.problem.message, bad->argument, strlen(bad->argument));
+	assert_int_equal(trial.item.size, 0);
+	end(&trial);
+}
+
+#define ONE(event)      "{stream: 's', events: [" event "]}"
+#define EXPECTED(value) "{stream: 's', expected_version: " value ", events: [" EVENT "]}"
+
+static void each_wrong_argument_of_one_stream_is_named(void **state)
+{
+	static const struct bad cases[] = {
+		{"{}", "stream"},
+		{"{events: [" EVENT "]}", "stream"},
+		{"{stream: nil, events: [" EVENT "]}", "stream"},
+		{"{stream: 5, events: [" EVENT "]}", "stream"},
+		{"{stream: b's', events: [" EVENT "]}", "stream"},
+		{"{stream: '', events: [" EVENT "]}", "stream"},
+		{"{stream: 'a' * 1025, events: [" EVENT "]}", "stream"},
+		{"{stream: '$a', events: [" EVENT "]}", "stream"},
+		{"{stream: 'a\\x09', events: [" EVENT "]}", "stream"},
+		{"{stream: 'a\\xff', events: [" EVENT "]}", "stream"},
+		{"{stream: 's'}", "events"},
+		{"{stream: 's', events: nil}", "events"},
+		{"{stream: 's', events: {}}", "events"},
+		{"{stream: 's', events: 'x'}", "events"},
+		{"{stream: 's', events: []}", "events"},
+		{"{stream: 's', events: [" EVENT "], on_conflict: 5}", "on_conflict"},
+		{"{stream: 's', events: [" EVENT "], on_conflict: 'all'}", "on_conflict"},
+		{"{stream: 's', events: [" EVENT "], condition: {}}", "condition"},
+		{"{stream: 's', events: [" EVENT "], checkpoint: {}}", "checkpoint"},
+		{"{stream: 's', events: [" EVENT "], checks: []}", "checks"},
+		{EXPECTED("-1"), "expected_version"},
+		{EXPECTED("float"), "expected_version"},
+		{EXPECTED("true"), "expected_version"},
+		{EXPECTED("nil"), "expected_version"},
+		{EXPECTED("'none'"), "expected_version"},
+		{EXPECTED("b'any'"), "expected_version"},
+		{EXPECTED("[]"), "expected_version"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(cases); i++)
+		assert_named(&cases[i]);
+}
+
+static void each_wrong_part_of_an_event_is_named(void **state)
+{
+	static const struct bad cases[] = {
+		{ONE("5"), "events[0]"},
+		{ONE("nil"), "events[0]"},
+		{ONE(EVENT ", []"), "events[1]"},
+		{ONE("{data: ''}"), "events[0].type"},
+		{ONE("{type: nil, data: ''}"), "events[0].type"},
+		{ONE("{type: 5, data: ''}"), "events[0].type"},
+		{ONE("{type: b'T', data: ''}"), "events[0].type"},
+		{ONE("{type: '', data: ''}"), "events[0].type"},
+		{ONE("{type: 'T' * 256, data: ''}"), "events[0].type"},
+		{ONE("{type: '\\xff', data: ''}"), "events[0].type"},
+		{ONE(EVENT ", " EVENT ", {type: 5, data: ''}"), "events[2].type"},
+		{ONE("{type: 'T'}"), "events[0].data"},
+		{ONE("{type: 'T', data: nil}"), "events[0].data"},
+		{ONE("{type: 'T', data: 5}"), "events[0].data"},
+		{ONE("{type: 'T', data: {}}"), "events[0].data"},
+		{ONE("{type: 'T', data: '', metadata: 5}"), "events[0].metadata"},
+		{ONE("{type: 'T', data: '', metadata: []}"), "events[0].metadata"},
+		{ONE("{type: 'T', data: '', id: 5}"), "events[0].id"},
+		{ONE("{type: 'T', data: '', id: 'a' * 16}"), "events[0].id"},
+		{ONE("{type: 'T', data: '', id: b'a' * 15}"), "events[0].id"},
+		{ONE("{type: 'T', data: '', id: b'a' * 17}"), "events[0].id"},
+		{ONE("{type: 'T', data: '', id: b''}"), "events[0].id"},
+		{ONE("{type: 'T', data: '', id: b'a' * 16}, " EVENT
+		     ", {type: 'T', data: '', id: b'b' * 16}, {type: 'T', data: '', id: b'a' * "
+		     "16}"),
+		 "events[3].id"},
+		{ONE("{type: 'T', data: '', tags: 'a'}"), "events[0].tags"},
+		{ONE("{type: 'T', data: '', tags: {}}"), "events[0].tags"},
+		{ONE("{type: 'T', data: '', tags: [5]}"), "events[0].tags[0]"},
+		{ONE("{type: 'T', data: '', tags: ['a', '']}"), "events[0].tags[1]"},
+		{ONE("{type: 'T', data: '', tags: ['a', 'b' * 256]}"), "events[0].tags[1]"},
+		{ONE("{type: 'T', data: '', tags: ['a', 'b', '\\xff']}"), "events[0].tags[2]"},
+		{ONE("{type: 'T', data: '', tags: ['1','2','3','4','5','6','7','8','9','10','11',"
+		     "'12','13','14','15','16','17','18','19','20','21','22','23','24','25','26','"
+		     "27',"
+		     "'28','29','30','31','32','33']}"),
+		 "events[0].tags"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(cases); i++)
+		assert_named(&cases[i]);
+}
+
+#define GOOD_WRITE "{stream: 'a', events: [" EVENT "]}"
+
+static void each_wrong_argument_of_several_streams_is_named(void **state)
+{
+	static const struct bad cases[] = {
+		{"{writes: nil}", "writes"},
+		{"{writes: 5}", "writes"},
+		{"{writes: {}}", "writes"},
+		{"{writes: []}", "writes"},
+		{"{writes: [5]}", "writes[0]"},
+		{"{writes: [" GOOD_WRITE ", {}]}", "writes[1].stream"},
+		{"{writes: [" GOOD_WRITE ", {stream: '$a', events: [" EVENT "]}]}",
+		 "writes[1].stream"},
+		{"{writes: [" GOOD_WRITE ", {stream: 'a'}]}", "writes[1].events"},
+		{"{writes: [" GOOD_WRITE ", {stream: 'a', events: []}]}", "writes[1].events"},
+		{"{writes: [{stream: 'a', expected_version: 'x', events: [" EVENT "]}]}",
+		 "writes[0].expected_version"},
+		{"{writes: [" GOOD_WRITE ", {stream: 'b', events: [" EVENT ", {type: 'T'}]}]}",
+		 "writes[1].events[1].data"},
+		{"{writes: [{stream: 'a', events: [{type: 'T', data: '', id: b'a' * 16}]}, "
+		 "{stream: "
+		 "'b', events: [{type: 'T', data: '', id: b'a' * 16}]}]}",
+		 "writes[1].events[0].id"},
+		{"{writes: [" GOOD_WRITE "], stream: 'a'}", "stream"},
+		{"{writes: [" GOOD_WRITE "], events: []}", "events"},
+		{"{writes: [" GOOD_WRITE "], checks: 5}", "checks"},
+		{"{writes: [" GOOD_WRITE "], checks: [5]}", "checks[0]"},
+		{"{writes: [" GOOD_WRITE "], checks: [{stream: 'b'}]}",
+		 "checks[0].expected_version"},
+		{"{writes: [" GOOD_WRITE "], checks: [{stream: 'b', expected_version: 0}, "
+		 "{expected_version: 0}]}",
+		 "checks[1].stream"},
+		{"{writes: [" GOOD_WRITE "], checks: [{stream: 'a', expected_version: 0}]}",
+		 "checks[0].stream"},
+		{"{writes: [" GOOD_WRITE "], checks: [{stream: 'b', expected_version: 0}, {stream: "
+		 "'b', expected_version: 0}]}",
+		 "checks[1].stream"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(cases); i++)
+		assert_named(&cases[i]);
+}
+
+static void what_is_too_large_is_told_with_its_limit(void **state)
+{
+	static const struct {
+		const char *text;
+		uint64_t limit, size;
+	} cases[] = {
+		{ONE("{type: 'T', data: 'x' * 2000}"), 0, 0},
+		{ONE("{type: 'T', data: 'x' * 1000, metadata: b'x' * 1000}"), 0, 0},
+		{ONE("{type: 'T', data: 'x' * 2001}"), MAX_EVENT, 2001},
+		{ONE("{type: 'T', data: 'x' * 1000, metadata: b'x' * 1001}"), MAX_EVENT, 2001},
+		{ONE("{type: 'T', data: 'x' * 2000}, {type: 'T', data: 'x' * 2000}, {type: 'T', "
+		     "data: "
+		     "'x' * 1000}"),
+		 0, 0},
+		{ONE("{type: 'T', data: 'x' * 2000}, {type: 'T', data: 'x' * 2000}, {type: 'T', "
+		     "data: "
+		     "'x' * 1001}"),
+		 MAX_APPEND, 5001},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		struct trial trial;
+
+		decode(&trial, cases[i].text);
+		assert_int_equal(trial.taken, cases[i].limit == 0);
+		if (!trial.taken) {
+			assert_int_equal(trial.problem.code, ANSWER_TOO_LARGE);
+			assert_int_equal(trial.problem.limit, cases[i].limit);
+			assert_int_equal(trial.problem.size, cases[i].size);
+			assert_int_equal(trial.item.size, 0);
+		}
+		end(&trial);
+	}
+}
+
+static void events_are_counted_over_all_writes(void **state)
+{
+	struct buffer params = {0}, item = {0};
+	struct append_decoder decoder;
+	struct append_problem problem;
+	struct append_form form;
+	struct arguments arguments;
+
+	(void)state;
+	append_decoder_init(&decoder, LIMIT_APPEND_BYTES, LIMIT_EVENT_BYTES);
+	for (uint32_t more = 0; more <= 1; more++) {
+		buffer_clear(&params);
+		msgpack_write_map(&params, 1);
+		msgpack_write_string(&params, "writes");
+		msgpack_write_array(&params, 2);
+		for (uint32_t i = 0; i < 2; i++) {
+			msgpack_write_map(&params, 2);
+			notation_append(&params, "'stream'");
+			notation_append(&params, "'s'");
+			notation_append(&params, "'events'");
+			msgpack_write_array(&params, LIMIT_APPEND_EVENTS / 2 + i * more);
+			for (uint32_t j = 0; j < LIMIT_APPEND_EVENTS / 2 + i * more; j++)
+				notation_append(&params, EVENT);
+		}
+		assert_true(arguments_index(&arguments, buffer_span(&params)));
+		buffer_clear(&item);
+		assert_int_equal(append_decode(&decoder, &arguments, &item, &form, &problem),
+				 more == 0);
+	}
+	assert_int_equal(problem.code, ANSWER_TOO_LARGE);
+	assert_int_equal(problem.limit, LIMIT_APPEND_EVENTS);
+	assert_int_equal(problem.size, LIMIT_APPEND_EVENTS + 1);
+	append_decoder_close(&decoder);
+	buffer_close(&params);
+	buffer_close(&item);
+}
+
+/* ---- what is taken is what was meant ---- */
+
+/* The sections of the one item, written down as text. */
+static void describe(const struct buffer *item, char *text, size_t size)
+{
+	struct span items = buffer_span(item), sections;
+	struct command_section section;
+	size_t at = 0;
+
+	assert_true(command_next_item(&items, &sections));
+	assert_int_equal(items.size, 0);
+	text[0] = '\0';
+	while (command_next_section(&sections, &section)) {
+		struct expectation expectation;
+		struct record record;
+		struct error error;
+
+		if (section.tag == COMMAND_EXPECTATION) {
+			assert_int_equal(
+				command_parse_expectation(section.content, &expectation, &error),
+				0);
+			at += (size_t)snprintf(
+				text + at, size - at, "%s%.*s=%d.%llu@%u ",
+				expectation.written ? "" : "?", (int)expectation.stream.size,
+				(const char *)expectation.stream.data, (int)expectation.kind,
+				(unsigned long long)expectation.version, expectation.index);
+			continue;
+		}
+		assert_int_equal(record_parse(section.content, &record), 0);
+		at += (size_t)snprintf(text + at, size - at, "%.*s:%.*s:%.*s:%.*s:%u ",
+				       (int)record.stream.size, (const char *)record.stream.data,
+				       (int)record.type.size, (const char *)record.type.data,
+				       (int)record.data.size, (const char *)record.data.data,
+				       (int)record.metadata.size,
+				       (const char *)record.metadata.data, record.tag_count);
+		assert_true(at < size);
+	}
+}
+
+static void items_say_what_was_meant(void **state)
+{
+	static const struct {
+		const char *text, *item;
+	} cases[] = {
+		{"{stream: 's', events: [{type: 'T', data: 'd'}]}", "s=0.0@0 s:T:d::0 "},
+		{"{events: [{data: b'd', metadata: 'm', type: 'T', tags: ['a', 'b', 'a']}], "
+		 "expected_version: 7, stream: 's'}",
+		 "s=1.7@0 s:T:d:m:2 "},
+		{"{stream: 's', expected_version: 0, events: [" EVENT "]}", "s=1.0@0 s:T:::0 "},
+		{"{stream: 's', expected_version: 'any', events: [" EVENT "]}", "s=0.0@0 s:T:::0 "},
+		{"{stream: 's', expected_version: 'no_stream', events: [" EVENT "]}",
+		 "s=2.0@0 s:T:::0 "},
+		{"{stream: 's', expected_version: 'stream_exists', events: [" EVENT "]}",
+		 "s=3.0@0 s:T:::0 "},
+		{"{stream: 's', expected_version: 18446744073709551615, events: [" EVENT "]}",
+		 "s=1.18446744073709551615@0 s:T:::0 "},
+		{"{stream: 'x', stream: 's', colour: {a: [1]}, 5: 6, events: [" EVENT "]}",
+		 "s=0.0@0 s:T:::0 "},
+		{"{writes: [{stream: 'a', expected_version: 1, events: [" EVENT "]}, {stream: 'b', "
+		 "events: [" EVENT "]}, {stream: 'a', expected_version: 9, events: [" EVENT
+		 "]}], checks: [{stream: 'c', expected_version: 'no_stream'}]}",
+		 "a=1.1@0 b=0.0@1 ?c=2.0@0 a:T:::0 b:T:::0 a:T:::0 "},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		struct trial trial;
+		char found[512];
+
+		decode(&trial, cases[i].text);
+		if (!trial.taken)
+			fail_msg("%s: %s", cases[i].text, trial.problem.message);
+		describe(&trial.item, found, sizeof found);
+		assert_string_equal(found, cases[i].item);
+		end(&trial);
+	}
+}
+
+static void ids_are_kept_or_drawn(void **state)
+{
+	struct span items, sections;
+	struct command_section section;
+	struct trial trial;
+	uint8_t given[UUID_BYTES];
+	const uint8_t *ids[2];
+	uint32_t count = 0;
+
+	(void)state;
+	memset(given, 'a', sizeof given);
+	decode(&trial, ONE("{type: 'T', data: '', id: b'a' * 16}, " EVENT));
+	assert_true(trial.taken);
+	assert_int_equal(trial.form.event_count, 2);
+	assert_true(trial.form.one_stream);
+	items = buffer_span(&trial.item);
+	assert_true(command_next_item(&items, &sections));
+	while (command_next_section(&sections, &section))
+		if (section.tag == COMMAND_RECORD)
+			ids[count++] = record_id(section.content.data);
+	assert_int_equal(count, 2);
+	assert_memory_equal(ids[0], given, UUID_BYTES);
+	assert_int_equal(ids[1][6] >> 4, 7); /* version 7 */
+	end(&trial);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(each_wrong_argument_of_one_stream_is_named),
+		cmocka_unit_test(each_wrong_part_of_an_event_is_named),
+		cmocka_unit_test(each_wrong_argument_of_several_streams_is_named),
+		cmocka_unit_test(what_is_too_large_is_told_with_its_limit),
+		cmocka_unit_test(events_are_counted_over_all_writes),
+		cmocka_unit_test(items_say_what_was_meant),
+		cmocka_unit_test(ids_are_kept_or_drawn),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
