@@ -49,6 +49,7 @@ struct sim_profile {
 	uint64_t apply_max;
 	uint64_t client_interval;
 	unsigned payload_max;
+	uint64_t uncommitted_max; /* entries; then a leader pushes back */
 	uint64_t nemesis_interval;
 	size_t in_flight_bytes;
 	/* Out of 1000: how often the nemesis chooses each (enum sim_fault). */
@@ -61,6 +62,7 @@ enum sim_fault {
 	FAULT_CRASH,      /* process ends; disk keeps what was synced and noted */
 	FAULT_POWER,      /* the same, and notes that were not synced are gone */
 	FAULT_TORN_STATE, /* crash between our record and libraft's metadata */
+	FAULT_FRESH,      /* a leader ends as soon as it is one */
 	FAULT_ISOLATE,    /* a node from all others */
 	FAULT_CUT,        /* one pair, both ways */
 	FAULT_CUT_ONE,    /* one direction */
@@ -166,7 +168,7 @@ struct sim_disk {
 	unsigned writing; /* requests from the first on that are in the write under way */
 	uint64_t stalled_until, slow_until;
 	unsigned failing; /* writes to come that fail */
-	bool broken;	  /* the write under way has failed */
+	bool broken;      /* the write under way has failed */
 };
 
 void sim_disk_reset(struct sim_node *node); /* at boot: nothing is under way */
@@ -258,6 +260,7 @@ struct sim_node {
 	enum sim_node_state state;
 	uint64_t epoch;
 	bool paused;
+	bool gone;   /* stays down in the calm */
 	bool dying;  /* crashes when the event ends; every call of its raft_io fails */
 	bool failed; /* it has told us to stop it */
 	struct error failure;
@@ -275,7 +278,7 @@ struct sim_node {
 	struct sim_get *gets[SIM_NODES];
 	struct sim_message *unsent; /* libraft waits for their callbacks */
 	raft_term leader_term;      /* became_leader was called */
-	bool intake_stopped;	    /* until the log is quiet, for what needs that */
+	bool intake_stopped;        /* until the log is quiet, for what needs that */
 	struct raft_transfer transfer;
 	struct raft_change *change;
 
@@ -315,7 +318,8 @@ void sim_client_forget(struct sim_node *node);
 bool sim_client_propose_marker(struct sim_node *node, raft_term term);
 
 void sim_nemesis_start(struct sim *sim);
-void sim_nemesis_calm(struct sim *sim); /* heal everything */
+void sim_nemesis_leader(struct sim_node *node); /* it has just become one */
+void sim_nemesis_calm(struct sim *sim);         /* heal everything */
 
 /* ---- checks (sim_check.c) ---- */
 
@@ -354,7 +358,8 @@ struct sim {
 
 	bool calm;
 	uint64_t calm_since, converged_at;
-	bool quiet;               /* the client has stopped */
+	unsigned gone;  /* nodes that stay down in the calm */
+	bool quiet;	/* the client has stopped */
 	struct sim_write *writes; /* by id, from 1 */
 	uint64_t write_count, write_capacity;
 	uint64_t calm_write; /* the first one after the last fault that was acknowledged */

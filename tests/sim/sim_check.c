@@ -180,7 +180,7 @@ static bool member_has(const struct sim *sim, const struct raft_server *server, 
 {
 	const struct sim_node *node = &sim->nodes[server->id];
 
-	return server->role == RAFT_SPARE ||
+	return server->role == RAFT_SPARE || node->gone ||
 	       (sim_node_is_up(node) && node->store.applied.index >= index);
 }
 
@@ -234,7 +234,7 @@ static void check_same(struct sim *sim)
 		const struct sim_state *state = &sim->nodes[server->id].store.applied;
 		const struct sim_state *expected = &sim->nodes[leader->id].store.applied;
 
-		if (server->role != RAFT_SPARE &&
+		if (server->role != RAFT_SPARE && !sim->nodes[server->id].gone &&
 		    (state->index != expected->index || state->hash != expected->hash))
 			sim_violation(sim,
 				      "at the end node %llu is at %" PRIu64

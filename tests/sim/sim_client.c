@@ -66,13 +66,11 @@ static uint64_t new_write(struct sim *sim)
 	return sim->write_count;
 }
 
-/* A leader pushes back when this many of its entries are not committed. */
-#define UNCOMMITTED_MAX 400
-
 static bool takes_writes(const struct sim_node *node)
 {
 	return sim_node_leads(node) && !node->intake_stopped &&
-	       raft_last_index(node->raft) < node->raft->commit_index + UNCOMMITTED_MAX;
+	       raft_last_index(node->raft) <
+		       node->raft->commit_index + node->sim->profile.uncommitted_max;
 }
 
 static void run_client(struct sim *sim, struct sim_node *nobody, void *data)

@@ -6,13 +6,13 @@ const char *sim_fault_name(enum sim_fault fault)
 {
 	static const char *const names[FAULT_COUNT] = {
 		[FAULT_CRASH] = "crash",           [FAULT_POWER] = "power cut",
-		[FAULT_TORN_STATE] = "torn state", [FAULT_ISOLATE] = "isolated node",
-		[FAULT_CUT] = "cut pair",          [FAULT_CUT_ONE] = "cut direction",
-		[FAULT_RESET] = "reset",           [FAULT_DELAY] = "slow links",
-		[FAULT_STALL] = "stalled disk",    [FAULT_SLOW_DISK] = "slow disk",
-		[FAULT_PAUSE] = "paused node",     [FAULT_TRANSFER] = "transfer",
-		[FAULT_WRITE] = "failed write",    [FAULT_LAG] = "lagging store",
-		[FAULT_MEMBER] = "member change",
+		[FAULT_TORN_STATE] = "torn state", [FAULT_FRESH] = "fresh leader",
+		[FAULT_ISOLATE] = "isolated node", [FAULT_CUT] = "cut pair",
+		[FAULT_CUT_ONE] = "cut direction", [FAULT_RESET] = "reset",
+		[FAULT_DELAY] = "slow links",      [FAULT_STALL] = "stalled disk",
+		[FAULT_SLOW_DISK] = "slow disk",   [FAULT_PAUSE] = "paused node",
+		[FAULT_TRANSFER] = "transfer",     [FAULT_WRITE] = "failed write",
+		[FAULT_LAG] = "lagging store",     [FAULT_MEMBER] = "member change",
 	};
 
 	ASSERT(fault < FAULT_COUNT);
@@ -57,6 +57,22 @@ static bool strike_crash(struct sim *sim, struct sim_node *node, enum sim_fault 
 	sim->outcome.faults[fault]--; /* counted by the caller */
 	sim_node_restart_in(node, a_while(sim, 3 * SIM_SECOND));
 	return true;
+}
+
+static void run_fresh(struct sim *sim, struct sim_node *node, void *data)
+{
+	(void)data;
+	if (!sim->calm && sim_node_leads(node) && strike_crash(sim, node, FAULT_POWER))
+		sim->outcome.faults[FAULT_FRESH]++;
+}
+
+/* What a new leader does first is the delicate part: let many end there. */
+void sim_nemesis_leader(struct sim_node *node)
+{
+	struct sim *sim = node->sim;
+
+	if (!sim->calm && sim_chance(sim, sim->profile.weight[FAULT_FRESH]))
+		sim_after(sim, sim_between(sim, 0, 40 * SIM_MS), "fresh", run_fresh, node, NULL);
 }
 
 static void run_resume(struct sim *sim, struct sim_node *node, void *data)
@@ -309,6 +325,14 @@ static bool strike(struct sim *sim, enum sim_fault fault)
 	}
 }
 
+/* Some come by themselves: torn states (sim_disk.c), the ends of fresh leaders. */
+static unsigned weight_of(const struct sim *sim, unsigned fault)
+{
+	if (fault == FAULT_TORN_STATE || fault == FAULT_FRESH)
+		return 0;
+	return sim->profile.weight[fault];
+}
+
 static void run_nemesis(struct sim *sim, struct sim_node *nobody, void *data)
 {
 	uint64_t interval = sim->profile.nemesis_interval;
@@ -319,14 +343,13 @@ static void run_nemesis(struct sim *sim, struct sim_node *nobody, void *data)
 	if (sim->calm)
 		return;
 	sim_after(sim, sim_between(sim, 20 * SIM_MS, interval), "nemesis", run_nemesis, NULL, NULL);
-	/* Torn states come by themselves (sim_disk.c). */
 	for (unsigned i = 0; i < FAULT_COUNT; i++)
-		sum += i == FAULT_TORN_STATE ? 0 : sim->profile.weight[i];
+		sum += weight_of(sim, i);
 	if (sum == 0)
 		return;
 	drawn = (unsigned)sim_between(sim, 0, sum - 1);
 	for (unsigned i = 0; i < FAULT_COUNT; i++) {
-		unsigned weight = i == FAULT_TORN_STATE ? 0 : sim->profile.weight[i];
+		unsigned weight = weight_of(sim, i);
 
 		if (drawn >= weight) {
 			drawn -= weight;
@@ -348,9 +371,28 @@ void sim_nemesis_start(struct sim *sim)
 /* So few entries kept that a node never catches up under load is a fault of the seed's, too. */
 #define CALM_TRAILING 4000
 
+/* A majority must do: in half of the seeds, as many nodes as may be missing never come back. (Where
+ * members change, nobody outside knows who may be missing.) */
+static void choose_gone(struct sim *sim)
+{
+	if (sim->profile.weight[FAULT_MEMBER] != 0 || !sim_chance(sim, 500))
+		return;
+	while (sim->gone < (sim->options.nodes - 1) / 2) {
+		struct sim_node *node = &sim->nodes[sim_between(sim, 1, sim->options.nodes)];
+
+		if (node->gone)
+			continue;
+		node->gone = true;
+		sim->gone++;
+		if (node->state != NODE_DOWN)
+			sim_node_crash(node, FAULT_CRASH);
+	}
+}
+
 void sim_nemesis_calm(struct sim *sim)
 {
 	sim_trace(sim, "calm");
+	choose_gone(sim);
 	sim->profile.trailing = CALM_TRAILING;
 	for (unsigned i = 1; i <= sim->node_count; i++) {
 		struct sim_node *node = &sim->nodes[i];

@@ -191,6 +191,7 @@ static void on_became_leader(void *arg, uint64_t term)
 	sim_trace(node->sim, "node %u leads in term %" PRIu64, node->number, term);
 	if (sim_client_propose_marker(node, term))
 		node->leader_term = term;
+	sim_nemesis_leader(node);
 }
 
 static void make_guard(struct sim_node *node)
@@ -303,7 +304,7 @@ static void add_counters(struct sim_node *node)
 static void run_restart(struct sim *sim, struct sim_node *node, void *data)
 {
 	(void)data;
-	if (node->state != NODE_DOWN)
+	if (node->state != NODE_DOWN || node->gone)
 		return;
 	sim->outcome.restarts++;
 	sim_node_boot(node);

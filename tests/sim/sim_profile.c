@@ -19,6 +19,8 @@ static void draw_speeds(struct sim *sim, struct sim_profile *profile)
 	profile->apply_max = PICK(sim, 50, 500, 5000);
 	profile->client_interval = PICK(sim, 1000, 3000, 3000, 10000);
 	profile->payload_max = (unsigned)PICK(sim, 64, 64, 1024, 4096);
+	/* Small writes never overload a cluster: whatever waits, waits for another reason. */
+	profile->uncommitted_max = profile->payload_max == 64 ? SIM_INDEXES : 400;
 }
 
 static void draw_raft(struct sim *sim, struct sim_profile *profile)
@@ -35,11 +37,12 @@ static void draw_raft(struct sim *sim, struct sim_profile *profile)
 static void draw_faults(struct sim *sim, struct sim_profile *profile)
 {
 	static const unsigned usual[FAULT_COUNT] = {
-		[FAULT_CRASH] = 120,    [FAULT_POWER] = 120, [FAULT_TORN_STATE] = 10,
-		[FAULT_ISOLATE] = 120,  [FAULT_CUT] = 60,    [FAULT_CUT_ONE] = 60,
-		[FAULT_RESET] = 60,     [FAULT_DELAY] = 60,  [FAULT_STALL] = 100,
-		[FAULT_SLOW_DISK] = 40, [FAULT_PAUSE] = 60,  [FAULT_TRANSFER] = 60,
-		[FAULT_WRITE] = 20,     [FAULT_LAG] = 40,    [FAULT_MEMBER] = 60,
+		[FAULT_CRASH] = 120,   [FAULT_POWER] = 120,    [FAULT_TORN_STATE] = 10,
+		[FAULT_FRESH] = 500,   [FAULT_ISOLATE] = 120,  [FAULT_CUT] = 60,
+		[FAULT_CUT_ONE] = 60,  [FAULT_RESET] = 60,     [FAULT_DELAY] = 60,
+		[FAULT_STALL] = 100,   [FAULT_SLOW_DISK] = 40, [FAULT_PAUSE] = 60,
+		[FAULT_TRANSFER] = 60, [FAULT_WRITE] = 20,     [FAULT_LAG] = 40,
+		[FAULT_MEMBER] = 60,
 	};
 
 	profile->nemesis_interval = PICK(sim, 200, 450, 900) * SIM_MS;
