@@ -45,7 +45,7 @@ void session_set_unsent(struct session *session, size_t bytes);
 void session_fail(struct session *session, enum answer_code code, const char *message);
 /* That notification as its bytes. */
 void session_write_last_error(struct buffer *into, enum answer_code code, const char *message);
-bool session_in_message(const struct session *session); /* a message has begun and not ended */
+bool session_in_message(const struct session *session);      /* a message has begun and not ended */
 size_t session_message_bytes(const struct session *session); /* of it that have arrived */
 uint64_t session_message_count(const struct session *session); /* whole ones so far */
 
