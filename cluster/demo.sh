@@ -2,7 +2,7 @@
 # A cluster of three nodes takes the events of this machine's package log; its leader is killed in the
 # middle; every event is there once, in one order, on every node. Leaves the cluster running.
 #
-# ANNAL_BIN_DIR: where annald and annal are; ANNAL_DEMO_PORT: base port (default 7400).
+# ANNAL_BIN_DIR: where annald and annal are; ANNAL_DEMO_PORT: base port (default 7000).
 set -u -o pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -10,7 +10,7 @@ readonly here
 readonly local_sh=$here/local.sh
 readonly dir=${TMPDIR:-/tmp}/annal-demo-$UID
 readonly work=$dir-files
-readonly port=${ANNAL_DEMO_PORT:-7400}
+readonly port=${ANNAL_DEMO_PORT:-7000}
 readonly events_min=200
 readonly import_seconds=10
 readonly converge_seconds=60
