@@ -1,6 +1,7 @@
 #include "raft/io.h"
 
 #include "base/assert.h"
+#include "base/memory.h"
 
 #include <errno.h>
 
@@ -92,8 +93,64 @@ static void on_disk_closed(struct raft_io *raft_io)
 {
 	struct io *io = (struct io *)raft_io;
 
+	/* raft_uv 0.15 calls for each of its handles that closes after all else is done. */
+	if (io->disk_done)
+		return;
 	io->disk_done = true;
 	maybe_closed(io);
+}
+
+static void on_closer_closed(uv_handle_t *handle)
+{
+	struct io *io = handle->data;
+
+	io->disk_close(&io->raft_io, on_disk_closed);
+}
+
+static void maybe_close_disk(struct io *io)
+{
+	if (io->closed == NULL || io->appends > 0)
+		return;
+	uv_timer_init(io->loop, &io->closer);
+	io->closer.data = io;
+	uv_close((uv_handle_t *)&io->closer, on_closer_closed);
+}
+
+struct appending {
+	struct raft_io_append request; /* first */
+	struct io *io;
+	struct raft_io_append *outer;
+	raft_io_append_cb appended;
+};
+
+static void on_appended(struct raft_io_append *request, int status)
+{
+	struct appending *appending = (struct appending *)request;
+	struct io *io = appending->io;
+
+	ASSERT(io->appends > 0);
+	appending->appended(appending->outer, status);
+	memory_free(appending);
+	io->appends--;
+	maybe_close_disk(io);
+}
+
+static int io_append(struct raft_io *raft_io, struct raft_io_append *request,
+		     const struct raft_entry entries[], unsigned count, raft_io_append_cb appended)
+{
+	struct io *io = (struct io *)raft_io;
+	struct appending *appending = memory_zeroed(1, sizeof *appending);
+
+	appending->io = io;
+	appending->outer = request;
+	appending->appended = appended;
+	int status = io->disk_append(raft_io, &appending->request, entries, count, on_appended);
+
+	if (status == 0)
+		io->appends++;
+	else
+		memory_free(appending);
+	return status;
 }
 
 /* libraft's log goes when this is done: until then the sends may still read from it. */
@@ -105,7 +162,7 @@ static void io_close(struct raft_io *raft_io, raft_io_close_cb closed)
 	io->closed = closed;
 	io->receive = NULL;
 	transport_disconnect(io->transport, on_sends_done, io);
-	io->disk_close(raft_io, on_disk_closed);
+	maybe_close_disk(io);
 }
 
 int io_open(struct io *io, struct uv_loop_s *loop, const char *directory, size_t segment_bytes,
@@ -117,6 +174,7 @@ int io_open(struct io *io, struct uv_loop_s *loop, const char *directory, size_t
 	io->nowhere.connect = nowhere_connect;
 	io->nowhere.close = nowhere_close;
 	io->transport = transport;
+	io->loop = loop;
 	int status = raft_uv_init(&io->raft_io, loop, directory, &io->nowhere);
 
 	if (status != 0)
@@ -129,7 +187,9 @@ int io_open(struct io *io, struct uv_loop_s *loop, const char *directory, size_t
 	io->disk_start = io->raft_io.start;
 	io->disk_close = io->raft_io.close;
 	io->raft_io.start = io_start;
+	io->disk_append = io->raft_io.append;
 	io->raft_io.send = io_send;
+	io->raft_io.append = io_append;
 	io->raft_io.close = io_close;
 	return 0;
 }

@@ -1,6 +1,9 @@
 /*
  * The raft_io under the guard: the disk by raft_uv, the network by raft/transport. raft_uv is given a
- * transport that does nothing, and its send, start and close are replaced by ours.
+ * transport that does nothing; its send, start, append and close are replaced by ours.
+ *
+ * raft_uv is closed only once it has nothing to write: it would cancel what it has not begun, and for
+ * each canceled append libraft 0.15 truncates its log again, beyond its end.
  *
  * Loop thread only.
  */
@@ -10,6 +13,7 @@
 #include "raft/transport.h"
 
 #include <raft/uv.h>
+#include <uv.h>
 
 struct io {
 	struct raft_io raft_io; /* first: libraft's callbacks get a pointer to it */
@@ -21,7 +25,13 @@ struct io {
 	bool muted; /* nothing is sent or delivered any more */
 	int (*disk_start)(struct raft_io *io, unsigned tick_ms, raft_io_tick_cb tick,
 			  raft_io_recv_cb receive);
+	int (*disk_append)(struct raft_io *io, struct raft_io_append *request,
+			   const struct raft_entry entries[], unsigned count,
+			   raft_io_append_cb appended);
 	void (*disk_close)(struct raft_io *io, raft_io_close_cb closed);
+	uint32_t appends;  /* that the disk has not completed */
+	uv_timer_t closer; /* never runs: its closing leads out of raft_uv's callback */
+	struct uv_loop_s *loop;
 	raft_io_recv_cb receive; /* NULL until started */
 	raft_io_close_cb closed;
 	bool sends_done, disk_done;

@@ -112,6 +112,8 @@ void replica_take_applied(struct replica *replica)
 	uint64_t first = 0, last = 0;
 	struct apply_item *next;
 
+	if (replica->abandoned)
+		return;
 	for (struct apply_item *item = apply_take(replica->apply); item != NULL; item = next) {
 		next = (struct apply_item *)item->mail.next;
 		replica->dirty = true;
@@ -123,7 +125,7 @@ void replica_take_applied(struct replica *replica)
 		}
 		memory_free(item);
 	}
-	if (first != 0 && !replica->abandoned)
+	if (first != 0)
 		replica->options.applied(replica->options.arg, first, last);
 }
 
@@ -151,6 +153,8 @@ static void tell_changed(struct replica *replica)
 	struct replica_status status;
 	struct replica_facts facts;
 
+	if (replica->abandoned)
+		return;
 	gather_facts(replica, &facts);
 	if (memcmp(&facts, &replica->told, sizeof facts) == 0)
 		return;
@@ -158,8 +162,7 @@ static void tell_changed(struct replica *replica)
 	replica_get_status(replica, &status);
 	replica->last = status;
 	replica_review_peers(replica);
-	if (!replica->abandoned)
-		replica->options.changed(replica->options.arg);
+	replica->options.changed(replica->options.arg);
 }
 
 static void turn_round(struct replica *replica)

@@ -64,7 +64,8 @@ static void close_parts(struct replica *replica)
 	transport_close(replica->transport, on_part_closed, replica);
 	disk_watch_close(&replica->disk, on_part_closed, replica);
 	/* Nothing wakes the loop any more once the apply thread is gone. */
-	apply_free(replica->apply);
+	if (replica->apply != NULL)
+		apply_free(replica->apply);
 	replica->apply = NULL;
 	close_handles(replica);
 }
@@ -105,10 +106,13 @@ static void close_raft(struct replica *replica)
 
 static void begin_applying(struct replica *replica)
 {
-	struct apply_item *marker = memory_zeroed(1, sizeof *marker);
+	struct apply_item *marker;
 
 	replica->stop = STOP_APPLYING;
-	replica->drained = false;
+	replica->drained = replica->apply == NULL;
+	if (replica->drained)
+		return;
+	marker = memory_zeroed(1, sizeof *marker);
 	marker->passed = on_drained;
 	marker->arg = replica;
 	apply_put(replica->apply, marker);
@@ -175,6 +179,9 @@ void replica_stop(struct replica *replica, uint64_t grace_ms, void (*stopped)(vo
 void replica_abandon(struct replica *replica)
 {
 	replica->abandoned = true;
+	/* The store is the caller's again from now on. */
+	apply_free(replica->apply);
+	replica->apply = NULL;
 	replica_stop(replica, 0, free_abandoned, replica);
 }
 
