@@ -224,6 +224,7 @@ static void add(struct totals *totals, const struct sim_outcome *outcome)
 	sum->truncations += outcome->truncations;
 	sum->restarts += outcome->restarts;
 	sum->stops += outcome->stops;
+	sum->witnesses += outcome->witnesses;
 	sum->member_changes += outcome->member_changes;
 	for (unsigned i = 0; i < FAULT_COUNT; i++)
 		sum->faults[i] += outcome->faults[i];
@@ -323,8 +324,9 @@ static void print_totals(const struct arguments *arguments, const struct totals 
 	printf("%-16s %12" PRIu64 "   of nodes that met an error and ended\n", "stops", sum->stops);
 	printf("%-16s %12" PRIu64 "\n", "elections", sum->elections);
 	printf("%-16s %12" PRIu64 "   snapshots put %" PRIu64 ", restored %" PRIu64
-	       ", pulls %" PRIu64 "\n",
-	       "truncations", sum->truncations, sum->snapshots, sum->restores, sum->pulls);
+	       ", pulls %" PRIu64 ", witnesses %" PRIu64 "\n",
+	       "truncations", sum->truncations, sum->snapshots, sum->restores, sum->pulls,
+	       sum->witnesses);
 	printf("%-16s %12" PRIu64 "   unknown %" PRIu64 ", refused %" PRIu64 "\n", "acknowledged",
 	       sum->acknowledged, sum->unknown, sum->refused);
 	printf("%-16s %12" PRIu64 "   acks clamped, %" PRIu64 " barriers, %" PRIu64

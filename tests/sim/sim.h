@@ -90,6 +90,7 @@ struct sim_outcome {
 	uint64_t converged_us; /* after the last fault */
 	uint64_t acknowledged, unknown, refused;
 	uint64_t elections, terms, restores, pulls, snapshots, truncations, restarts;
+	uint64_t witnesses;
 	uint64_t stops; /* nodes that stopped themselves */
 	uint64_t member_changes;
 	uint64_t faults[FAULT_COUNT];
@@ -222,6 +223,7 @@ struct sim_store {
 	bool applying, flushing;
 	uint64_t lag_until;
 	bool pull_wanted;
+	unsigned pull_polls;  /* in which no peer had what is wanted */
 	struct manifest pull; /* what must be covered before raft may run */
 };
 
@@ -230,7 +232,8 @@ void sim_store_reset(struct sim_node *node);
 bool sim_store_accepts_entries(void *arg);
 /* Whether the worker that takes a snapshot need not wait any more. */
 bool sim_store_snapshot_ready(struct sim_node *node);
-void sim_store_pull(struct sim_node *node); /* until covered; then the node starts raft again */
+void sim_store_pull(struct sim_node *node);    /* until covered; then the node starts raft again */
+void sim_store_witness(struct sim_node *node); /* waits until a peer has what it lacks */
 
 /* ---- nodes (sim_node.c) ---- */
 
@@ -260,9 +263,10 @@ struct sim_node {
 	enum sim_node_state state;
 	uint64_t epoch;
 	bool paused;
-	bool gone;   /* stays down in the calm */
-	bool dying;  /* crashes when the event ends; every call of its raft_io fails */
-	bool failed; /* it has told us to stop it */
+	bool witness; /* follows and votes, applies nothing (guard.h) */
+	bool gone;    /* stays down in the calm */
+	bool dying;   /* crashes when the event ends; every call of its raft_io fails */
+	bool failed;  /* it has told us to stop it */
 	struct error failure;
 	char address[16];
 
@@ -290,7 +294,8 @@ struct sim_node {
 	raft_term seen_term;
 };
 
-void sim_node_boot(struct sim_node *node);
+void sim_node_boot(struct sim_node *node, bool witness);
+void sim_node_close(struct sim_node *node); /* raft, to pull */
 void sim_node_crash(struct sim_node *node, enum sim_fault fault);
 void sim_node_restart_in(struct sim_node *node, uint64_t delay);
 /* After anything that called into libraft for this node. */
@@ -358,8 +363,8 @@ struct sim {
 
 	bool calm;
 	uint64_t calm_since, converged_at;
-	unsigned gone;  /* nodes that stay down in the calm */
-	bool quiet;	/* the client has stopped */
+	unsigned gone;            /* nodes that stay down in the calm */
+	bool quiet;               /* the client has stopped */
 	struct sim_write *writes; /* by id, from 1 */
 	uint64_t write_count, write_capacity;
 	uint64_t calm_write; /* the first one after the last fault that was acknowledged */

@@ -247,7 +247,7 @@ static int change_member(struct sim *sim, struct sim_node *leader, struct raft_c
 	const struct raft_server *server = find_server(raft, node->number);
 
 	if (server == NULL && node->state == NODE_ABSENT)
-		sim_node_boot(node);
+		sim_node_boot(node, false);
 	if (server == NULL)
 		return raft_add(raft, change, node->number, node->address, on_changed);
 	if (server->role == RAFT_SPARE)
@@ -368,8 +368,9 @@ void sim_nemesis_start(struct sim *sim)
 	sim_after(sim, 3 * sim->profile.election_ms * SIM_MS, "nemesis", run_nemesis, NULL, NULL);
 }
 
-/* So few entries kept that a node never catches up under load is a fault of the seed's, too. */
-#define CALM_TRAILING 4000
+/* Snapshots so often, and so few entries kept, that nodes never catch up under load are faults, too. */
+#define CALM_TRAILING  4000
+#define CALM_THRESHOLD 1000
 
 /* A majority must do: in half of the seeds, as many nodes as may be missing never come back. (Where
  * members change, nobody outside knows who may be missing.) */
@@ -394,6 +395,7 @@ void sim_nemesis_calm(struct sim *sim)
 	sim_trace(sim, "calm");
 	choose_gone(sim);
 	sim->profile.trailing = CALM_TRAILING;
+	sim->profile.threshold = CALM_THRESHOLD;
 	for (unsigned i = 1; i <= sim->node_count; i++) {
 		struct sim_node *node = &sim->nodes[i];
 
@@ -405,8 +407,10 @@ void sim_nemesis_calm(struct sim *sim)
 			sim->links[i][j].cuts = 0;
 			sim->links[i][j].slow_until = 0;
 		}
-		if (node->state == NODE_RUNNING)
+		if (node->state == NODE_RUNNING) {
 			raft_set_snapshot_trailing(node->raft, CALM_TRAILING);
+			raft_set_snapshot_threshold(node->raft, CALM_THRESHOLD);
+		}
 		if (node->state == NODE_DOWN)
 			sim_node_restart_in(node, 0);
 	}

@@ -7,6 +7,9 @@
  *                       ▲                                                                │
  *                       └────────────────────────── boot ◄───────────────────────────────┘
  *
+ * When no peer has what a node needs to pull, perhaps because its vote is missing for what the peers
+ * hold to be committed, it boots as a witness until one has.
+ *
  * Each boot, crash and close begins a new epoch, so that events of the one before are dropped.
  */
 #include "tests/sim/sim.h"
@@ -204,6 +207,7 @@ static void make_guard(struct sim_node *node)
 		.keeper = sim_disk_keeper(node),
 		.loaded = node->disk.noted,
 		.store_applied_index = node->store.durable.index,
+		.witness = node->witness,
 		.arg = node,
 		.became_leader = on_became_leader,
 		.fail = on_fail,
@@ -243,7 +247,7 @@ static void bootstrap(struct sim_node *node)
 	raft_configuration_close(&configuration);
 }
 
-void sim_node_boot(struct sim_node *node)
+void sim_node_boot(struct sim_node *node, bool witness)
 {
 	struct sim *sim = node->sim;
 
@@ -253,6 +257,7 @@ void sim_node_boot(struct sim_node *node)
 	node->paused = node->dying = node->failed = false;
 	node->leader_term = 0;
 	node->intake_stopped = false;
+	node->witness = witness;
 	node->work = NULL;
 	sim_network_boot(node);
 	node->change = NULL;
@@ -279,6 +284,8 @@ void sim_node_boot(struct sim_node *node)
 	sim_trace(sim, "node %u boots: term %llu, last index %llu, applied %" PRIu64, node->number,
 		  node->raft->current_term, raft_last_index(node->raft), node->store.durable.index);
 	sim_node_after(node);
+	if (witness && node->state == NODE_RUNNING)
+		sim_store_witness(node);
 }
 
 /* ---- ending ---- */
@@ -307,7 +314,7 @@ static void run_restart(struct sim *sim, struct sim_node *node, void *data)
 	if (node->state != NODE_DOWN || node->gone)
 		return;
 	sim->outcome.restarts++;
-	sim_node_boot(node);
+	sim_node_boot(node, false);
 }
 
 void sim_node_restart_in(struct sim_node *node, uint64_t delay)
@@ -350,7 +357,7 @@ static void on_raft_closed(struct raft *raft)
 	sim_store_pull(node);
 }
 
-static void begin_close(struct sim_node *node)
+void sim_node_close(struct sim_node *node)
 {
 	sim_trace(node->sim, "node %u closes raft to pull up to %" PRIu64, node->number,
 		  node->store.pull.applied_index);
@@ -381,8 +388,10 @@ void sim_node_after(struct sim_node *node)
 		return;
 	}
 	sim_check_node(node);
-	if (node->store.pull_wanted)
-		begin_close(node);
+	if (node->witness)
+		ASSERT(node->raft->state != RAFT_LEADER && node->raft->state != RAFT_CANDIDATE);
+	if (node->store.pull_wanted && !node->witness)
+		sim_node_close(node);
 }
 
 bool sim_node_is_up(const struct sim_node *node)

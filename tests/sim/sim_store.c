@@ -100,6 +100,9 @@ static void on_apply(void *arg, uint64_t index, uint64_t term, struct span body)
 	struct sim_command *command = memory_zeroed(1, sizeof *command);
 
 	ASSERT(body.size >= 8);
+	/* What a witness hears comes again when it starts as what it should be. */
+	if (node->witness)
+		return;
 	if (index <= store->handed && !node->dying)
 		sim_violation(node->sim, "node %u: command %" PRIu64 " handed on after %" PRIu64,
 			      node->number, index, store->handed);
@@ -202,6 +205,9 @@ void sim_store_reset(struct sim_node *node)
 
 /* ---- pulling ---- */
 
+#define POLL_US     (100 * SIM_MS)
+#define POLLS_ALONE 15 /* then others may wait for this node's vote */
+
 static bool somebody_has(const struct sim *sim, uint64_t index)
 {
 	for (unsigned i = 1; i <= sim->node_count; i++) {
@@ -220,7 +226,12 @@ static void run_pull(struct sim *sim, struct sim_node *node, void *data)
 
 	(void)data;
 	if (node->paused || !somebody_has(sim, manifest->applied_index)) {
-		sim_after(sim, 100 * SIM_MS, "pull", run_pull, node, NULL);
+		if (!node->paused && ++store->pull_polls > POLLS_ALONE) {
+			sim->outcome.witnesses++;
+			sim_node_boot(node, true);
+		} else {
+			sim_after(sim, POLL_US, "pull", run_pull, node, NULL);
+		}
 		return;
 	}
 	store->durable = (struct sim_state){
@@ -229,7 +240,7 @@ static void run_pull(struct sim *sim, struct sim_node *node, void *data)
 		.hash = manifest->hash,
 	};
 	sim->outcome.pulls++;
-	sim_node_boot(node);
+	sim_node_boot(node, false);
 }
 
 void sim_store_pull(struct sim_node *node)
@@ -237,5 +248,23 @@ void sim_store_pull(struct sim_node *node)
 	struct sim *sim = node->sim;
 
 	ASSERT(node->state == NODE_PULLING);
+	node->store.pull_polls = 0;
 	sim_after(sim, sim_between(sim, 20 * SIM_MS, 1500 * SIM_MS), "pull", run_pull, node, NULL);
+}
+
+static void run_witness(struct sim *sim, struct sim_node *node, void *data)
+{
+	(void)data;
+	/* The manifest that it waits for may have become a newer one. */
+	if (!node->paused && somebody_has(sim, node->store.pull.applied_index))
+		sim_node_close(node);
+	else
+		sim_after(sim, POLL_US, "witness", run_witness, node, NULL);
+}
+
+void sim_store_witness(struct sim_node *node)
+{
+	ASSERT(node->witness);
+	sim_trace(node->sim, "node %u is a witness", node->number);
+	sim_after(node->sim, POLL_US, "witness", run_witness, node, NULL);
 }

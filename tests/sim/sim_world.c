@@ -19,7 +19,7 @@ static void begin(struct sim *sim, const struct sim_options *options)
 		sim_store_reset(&sim->nodes[i]);
 	}
 	for (unsigned i = 1; i <= options->nodes; i++)
-		sim_node_boot(&sim->nodes[i]);
+		sim_node_boot(&sim->nodes[i], false);
 	sim_client_start(sim);
 	sim_nemesis_start(sim);
 }
