@@ -291,7 +291,11 @@ static void pull_begin(struct replica *replica)
 {
 	struct apply_item *marker = memory_zeroed(1, sizeof *marker);
 	struct instance *instance = replica->instance;
+	struct replica_status status;
 
+	/* The members that came with the snapshot are those to pull from. */
+	replica_get_status(replica, &status);
+	replica->last = status;
 	replica_move(replica, REPLICA_PULLING);
 	replica->raft_closed = replica->drained = false;
 	replica->instance = NULL;
