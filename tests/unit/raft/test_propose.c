@@ -6,7 +6,7 @@
 #include "raft/payload.h"
 #include "raft/propose.h"
 
-#include <raft.h>
+#include "raft/wire.h"
 
 #define PROPOSALS 64
 
