@@ -16,6 +16,7 @@
 #include "base/memory.h"
 #include "storage/command.h"
 
+#include <errno.h>
 #include <inttypes.h>
 
 struct held_command {
@@ -32,7 +33,11 @@ struct fsm {
 	struct fsm_downstream downstream;
 	struct held_command *first, **last;
 	uint64_t held;
-	uint64_t snapshot_index; /* of the snapshot that is being taken */
+	uint64_t seen_index; /* of the last command that libraft applied */
+	/* The last command that was handed on or that a manifest contains. It is the state at libraft's
+	 * last applied index, too, because what lies between is no command. */
+	uint64_t state_index;
+	uint64_t snapshot_index; /* state_index when the snapshot began */
 	bool failed;
 };
 
@@ -56,6 +61,13 @@ static void hold(struct fsm *fsm, const struct payload *payload)
 	fsm->held++;
 }
 
+static void hand_on(struct fsm *fsm, uint64_t index, uint64_t term, struct span body)
+{
+	ASSERT(fsm->held == 0);
+	fsm->state_index = index;
+	fsm->downstream.apply(fsm->downstream.arg, index, term, body);
+}
+
 static void release_held(struct fsm *fsm)
 {
 	struct held_command *command = fsm->first;
@@ -66,11 +78,29 @@ static void release_held(struct fsm *fsm)
 	while (command != NULL) {
 		struct held_command *next = command->next;
 
-		fsm->downstream.apply(fsm->downstream.arg, command->index, command->term,
-				      span_of(command->body, command->size));
+		hand_on(fsm, command->index, command->term, span_of(command->body, command->size));
 		memory_free(command);
 		command = next;
 	}
+}
+
+static int open_command(const struct fsm *fsm, const struct raft_buffer *buffer,
+			struct payload *payload, struct error *error)
+{
+	/* Before apply returns, libraft has not counted this one yet. */
+	uint64_t index = raft_last_applied(fsm->raft) + 1;
+	int status = payload_open(span_of(buffer->base, buffer->len), index, payload, error);
+
+	if (status < 0)
+		return status;
+	if (index <= fsm->seen_index)
+		return error_set(error, -EBADMSG, "index %" PRIu64 " comes after index %" PRIu64,
+				 index, fsm->seen_index);
+	if (payload->term > fsm->raft->current_term)
+		return error_set(error, -EBADMSG,
+				 "index %" PRIu64 " is of term %" PRIu64 ", this node in term %llu",
+				 index, payload->term, fsm->raft->current_term);
+	return 0;
 }
 
 static int fsm_apply(struct raft_fsm *raft_fsm, const struct raft_buffer *buffer, void **result)
@@ -82,18 +112,18 @@ static int fsm_apply(struct raft_fsm *raft_fsm, const struct raft_buffer *buffer
 	*result = NULL;
 	if (fsm->failed)
 		return 0;
-	if (payload_open(span_of(buffer->base, buffer->len), raft_last_applied(fsm->raft) + 1,
-			 &payload, &error) != 0) {
+	if (open_command(fsm, buffer, &payload, &error) < 0) {
 		error_prefix(&error, "a committed command is damaged");
 		fsm_fail(fsm, &error);
 		return 0;
 	}
+	fsm->seen_index = payload.index;
 	if (payload.term != fsm->raft->current_term) {
 		hold(fsm, &payload);
 		return 0;
 	}
 	release_held(fsm);
-	fsm->downstream.apply(fsm->downstream.arg, payload.index, payload.term, payload.body);
+	hand_on(fsm, payload.index, payload.term, payload.body);
 	return 0;
 }
 
@@ -102,10 +132,10 @@ static int fsm_apply(struct raft_fsm *raft_fsm, const struct raft_buffer *buffer
 static int fsm_snapshot(struct raft_fsm *raft_fsm, struct raft_buffer *buffers[], unsigned *count)
 {
 	struct fsm *fsm = raft_fsm->data;
-	uint64_t index = raft_last_applied(fsm->raft);
 
-	if (fsm->failed || fsm->held > 0 || !guard_snapshot_allowed(fsm->guard) ||
-	    !fsm->downstream.snapshot_begin(fsm->downstream.arg, index))
+	if (fsm->failed || fsm->held > 0 || fsm->state_index == 0 ||
+	    !guard_snapshot_allowed(fsm->guard) ||
+	    !fsm->downstream.snapshot_begin(fsm->downstream.arg, fsm->state_index))
 		return RAFT_BUSY;
 	*buffers = raft_calloc(1, sizeof **buffers);
 	if (*buffers == NULL)
@@ -117,7 +147,7 @@ static int fsm_snapshot(struct raft_fsm *raft_fsm, struct raft_buffer *buffers[]
 	}
 	(*buffers)[0].len = MANIFEST_BYTES;
 	*count = 1;
-	fsm->snapshot_index = index;
+	fsm->snapshot_index = fsm->state_index;
 	return 0;
 }
 
@@ -178,6 +208,7 @@ static int fsm_restore(struct raft_fsm *raft_fsm, struct raft_buffer *buffer)
 		return 0;
 	}
 	drop_held(fsm); /* the snapshot contains them, or replaces them */
+	fsm->state_index = manifest.applied_index;
 	fsm->downstream.restore(fsm->downstream.arg, &manifest);
 	return 0;
 }

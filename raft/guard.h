@@ -28,7 +28,8 @@ enum guard_row {
 	GUARD_PAYLOAD = 1 << 9,  /* payloads are checked when they are loaded */
 	GUARD_MEMORY = 1 << 10,  /* our own record of term, vote and synced index rules at load */
 	GUARD_MEMBERS = 1 << 11, /* a change of members is taken back by our own copy */
-	GUARD_ALL = (1 << 12) - 1,
+	GUARD_BATCH = 1 << 12,   /* entries that are loaded own their memory, one by one */
+	GUARD_ALL = (1 << 13) - 1,
 };
 
 /*

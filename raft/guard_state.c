@@ -240,6 +240,30 @@ static int adopt(struct guard *guard, struct loaded *loaded)
 	return status;
 }
 
+/*
+ * libraft frees a batch when no entry of it is in the log any more, although messages that are being
+ * sent still refer to it, and then once more when they are done. Without batches it counts right.
+ */
+static void split_batches(struct loaded *loaded)
+{
+	void *batch = NULL;
+
+	for (size_t i = 0; i < loaded->count; i++) {
+		struct raft_entry *entry = &loaded->entries[i];
+		void *copy = raft_malloc(entry->buf.len);
+
+		ASSERT(copy != NULL);
+		memcpy(copy, entry->buf.base, entry->buf.len);
+		entry->buf.base = copy;
+		/* The entries of a batch follow each other. */
+		if (entry->batch != batch)
+			raft_free(batch);
+		batch = entry->batch;
+		entry->batch = NULL;
+	}
+	raft_free(batch);
+}
+
 static void free_loaded(struct loaded *loaded, struct raft_snapshot *snapshot)
 {
 	void *batch = NULL;
@@ -301,6 +325,8 @@ int guard_load(struct raft_io *io, raft_term *term, raft_id *vote, struct raft_s
 		free_loaded(&loaded, *snapshot);
 		return status;
 	}
+	if (guard_has(guard, GUARD_BATCH))
+		split_batches(&loaded);
 	*term = loaded.term;
 	*vote = loaded.vote;
 	for (size_t i = 0; i < loaded.count; i++)

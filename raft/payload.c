@@ -38,6 +38,15 @@ void payload_seal(uint8_t *payload, size_t body_bytes, uint64_t index, uint64_t 
 	       padded - PAYLOAD_HEADER_BYTES - body_bytes);
 }
 
+/* The padding is outside of the checksum, so it must be what it always is. */
+static bool padding_is_zero(struct span bytes, size_t body_bytes)
+{
+	for (size_t i = PAYLOAD_HEADER_BYTES + body_bytes; i < bytes.size; i++)
+		if (bytes.data[i] != 0)
+			return false;
+	return true;
+}
+
 int payload_open(struct span bytes, uint64_t expected_index, struct payload *payload,
 		 struct error *error)
 {
@@ -51,7 +60,8 @@ int payload_open(struct span bytes, uint64_t expected_index, struct payload *pay
 		return error_set(error, -EBADMSG,
 				 "payload of index %" PRIu64 ": %zu bytes, its header says %zu",
 				 index, bytes.size, payload_bytes(body_bytes));
-	if (payload_checksum(bytes.data, body_bytes) != bytes_le64(bytes.data + CHECKSUM_OFFSET))
+	if (payload_checksum(bytes.data, body_bytes) != bytes_le64(bytes.data + CHECKSUM_OFFSET) ||
+	    !padding_is_zero(bytes, body_bytes))
 		return error_set(error, -EBADMSG,
 				 "payload of index %" PRIu64 ": its checksum does not fit", index);
 	if (expected_index != 0 && index != expected_index)

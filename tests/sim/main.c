@@ -23,6 +23,7 @@ static const struct {
 	{"commit", GUARD_COMMIT},   {"serial", GUARD_SERIAL},   {"jump", GUARD_JUMP},
 	{"vote", GUARD_VOTE},       {"flow", GUARD_FLOW},       {"failstop", GUARD_FAILSTOP},
 	{"payload", GUARD_PAYLOAD}, {"memory", GUARD_MEMORY},   {"members", GUARD_MEMBERS},
+	{"batch", GUARD_BATCH},
 };
 #define ROWS (sizeof rows / sizeof rows[0])
 
