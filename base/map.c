@@ -5,7 +5,7 @@
 #include "base/map.h"
 
 #include "base/assert.h"
-#include "base/checksum.h"
+#include "base/hash.h"
 #include "base/memory.h"
 
 #define ENTRIES_MIN 16u
@@ -92,14 +92,14 @@ uint64_t *map_get(const struct map *map, struct span key)
 	if (map->count == 0)
 		return NULL;
 	ASSERT(map->count * 2 <= map->slots_count);
-	struct map_entry *entry = find(map, key, checksum64(key.data, key.size), &free_slot);
+	struct map_entry *entry = find(map, key, hash64(key.data, key.size), &free_slot);
 
 	return entry == NULL ? NULL : &entry->value;
 }
 
 uint64_t *map_put(struct map *map, struct span key, uint64_t initial)
 {
-	uint64_t hash = checksum64(key.data, key.size);
+	uint64_t hash = hash64(key.data, key.size);
 	uint32_t free_slot = 0;
 
 	if (map->slots_count > 0) {

@@ -1,6 +1,6 @@
 #include "node/table.h"
 #include "base/assert.h"
-#include "base/checksum.h"
+#include "base/hash.h"
 #include "base/memory.h"
 
 #define SLOTS_MIN 64
@@ -90,10 +90,10 @@ struct table_link *table_next(const struct table_link *link)
 
 uint64_t table_hash(struct span key)
 {
-	return checksum64(key.data, key.size);
+	return hash64(key.data, key.size);
 }
 
 uint64_t table_hash_number(uint64_t number)
 {
-	return checksum64(&number, sizeof number);
+	return hash64(&number, sizeof number);
 }

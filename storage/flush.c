@@ -376,7 +376,10 @@ static uint32_t number_of(struct map *names, struct span name)
 	return (uint32_t)*map_put(names, name, names->count);
 }
 
-/* The category of each stream of the generation; UINT32_MAX for system streams. */
+#define SYSTEM_STREAM UINT32_MAX
+#define NO_CATEGORY   (UINT32_MAX - 1) /* the name begins with '-' */
+
+/* The category of each stream of the generation. */
 static uint32_t *number_categories(const struct tail_generation *generation, struct map *names)
 {
 	const struct map *streams = &generation->names;
@@ -386,7 +389,9 @@ static uint32_t *number_categories(const struct tail_generation *generation, str
 		struct span stream = map_key(streams, &streams->entries[i]);
 
 		if (stream.data[0] == '$')
-			categories[i] = UINT32_MAX;
+			categories[i] = SYSTEM_STREAM;
+		else if (text_category(stream).size == 0)
+			categories[i] = NO_CATEGORY;
 		else
 			categories[i] = number_of(names, text_category(stream));
 	}
@@ -419,11 +424,12 @@ static int put_labels(struct flush *flush)
 		uint32_t category = categories[generation->records[i].stream];
 		struct record record;
 
-		if (category == UINT32_MAX)
+		if (category == SYSTEM_STREAM)
 			continue;
 		int parsed = record_parse(bytes, &record);
 		ASSERT(parsed == 0);
-		gather(&labels[TABLES_CATEGORIES], category, i);
+		if (category != NO_CATEGORY)
+			gather(&labels[TABLES_CATEGORIES], category, i);
 		gather_record(&record, i, &labels[TABLES_TYPES], &names[TABLES_TYPES],
 			      &labels[TABLES_TAGS], &names[TABLES_TAGS]);
 	}

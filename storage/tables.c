@@ -278,19 +278,22 @@ int tables_get_row(struct kv_txn *txn, enum tables_list list, struct span name,
 	bool is_long = name.size > TABLES_NAME_BYTES_MAX;
 
 	for (uint32_t probe = 0;; probe++) {
+		struct tables_row found = {0}; /* perhaps that of another long name */
 		struct span value;
 
 		tables_name_key(name, probe, key);
 		int rc = kv_get(txn, tables_of_names(list), tables_key_span(key), &value, error);
 		if (rc != 0)
 			return rc;
-		if (tables_row_decode(tables_key_span(key), value, row) != 0)
+		if (tables_row_decode(tables_key_span(key), value, &found) != 0)
 			return tables_damage(txn->kv, error, "table %s, the row of %.*s",
 					     kv_table_name(tables_of_names(list)),
 					     (int)(name.size < 100 ? name.size : 100),
 					     (const char *)name.data);
-		if (!is_long || span_equal(row->name, name))
+		if (!is_long || span_equal(found.name, name)) {
+			*row = found;
 			return 0;
+		}
 	}
 }
 

@@ -2,7 +2,7 @@
 #include "storage/tail.h"
 
 #include "base/assert.h"
-#include "base/checksum.h"
+#include "base/hash.h"
 #include "base/memory.h"
 
 #define RECORDS_MIN 64u
@@ -52,7 +52,7 @@ static uint64_t generation_bytes(const struct tail_generation *generation)
 
 static uint32_t id_slot(const uint8_t *id, uint32_t mask)
 {
-	return (uint32_t)checksum64(id, UUID_BYTES) & mask;
+	return (uint32_t)hash64(id, UUID_BYTES) & mask;
 }
 
 static void put_id(struct tail_generation *generation, uint32_t index)

@@ -114,7 +114,8 @@ static void want_all(struct verify *verify, const struct record *record)
 	if (record->stream.data[0] == '$')
 		return;
 	verify->report->events++;
-	want(verify, TABLES_CATEGORIES, text_category(record->stream), record);
+	if (text_category(record->stream).size > 0)
+		want(verify, TABLES_CATEGORIES, text_category(record->stream), record);
 	want(verify, TABLES_TYPES, record->type, record);
 	for (uint32_t i = 0; i < record->tag_count; i++)
 		want(verify, TABLES_TAGS, record->tags[i], record);
