@@ -89,10 +89,12 @@ $(ANNAL): $(B)/client/main.o $(WITH_client)
 	@echo "  LINK  $@"
 	@$(LINK) -o $@ $^ $(LIBS_client) -lm
 
-# One archive that a user links with, the base layer inside.
+# One archive that a user links with, the base layer inside, and no names but annal_*.
 $(LIB_A): $(LIBRARY_OBJECTS) $(OBJECTS_base)
 	@rm -f $@
-	@ar rcs $@ $^
+	@ld -r -o $(B)/libannal.o $^
+	@objcopy --wildcard --keep-global-symbol='annal_*' $(B)/libannal.o
+	@ar rcs $@ $(B)/libannal.o
 
 $(LIB_SO): $(LIBRARY_OBJECTS) $(OBJECTS_base) client/libannal.map
 	@echo "  LINK  $@"
@@ -109,7 +111,7 @@ $(EXAMPLE): $(B)/examples/orders.o $(LIB_A)
 all: $(ANNALD) $(ANNAL) $(LIB_A) $(LIB_SO) $(EXAMPLE)
 
 # ---- packages: what is missing is installed, with sudo when not root ----
-PACKAGES_BUILD := gcc libc6-dev libraft-dev libuv1-dev liblmdb-dev libmsgpack-dev libxxhash-dev \
+PACKAGES_BUILD := gcc binutils libc6-dev libraft-dev libuv1-dev liblmdb-dev libmsgpack-dev libxxhash-dev \
                   libinih-dev libjansson-dev libzstd-dev zstd
 PACKAGES_TEST  := libcmocka-dev python3 python3-msgpack clang-14 libclang-rt-14-dev \
                   clang-format-14 shellcheck
