@@ -8,14 +8,15 @@
  *            caller's. Everything else that a result points into belongs to the client and lives
  *            until the next call on it. Arguments are only read during the call.
  * Errors     every function that can fail returns a code: ANNAL_OK (0), an answer of the cluster,
- * or one of the client's own. annal_client_error() has the sentence and the fields. Time every call
- * has a deadline (timeout_ms, default 5000). Until then it is tried again when that is safe: no
- * leader, overloaded, node not ready, connection lost. Appends carry ids, so that one tried again
- * is never stored twice. Session    reads see what this client wrote and never go back in time,
- * whichever node answers, unless `session=off`. Callbacks  run inside annal_poll() and inside
- * blocking calls, never before the call that took them has returned. They may start asynchronous
- * calls, but not blocking ones. Limits     4,096 calls in flight for each client, 32 nodes; the
- * store's own are in annal_server.
+ *            or one of the client's own. annal_client_error() has the sentence and the fields.
+ * Time       every call has a deadline (timeout_ms, default 5000). Until then it is tried again when
+ *            that is safe: no leader, overloaded, node not ready, connection lost. Appends carry
+ *            ids, so that one tried again is never stored twice.
+ * Session    reads see what this client wrote and never go back in time, whichever node answers,
+ *            unless `session=off`.
+ * Callbacks  run inside annal_poll() and inside blocking calls, never before the call that took them
+ *            has returned. They may start asynchronous calls, but not blocking ones.
+ * Limits     4,096 calls in flight for each client, 32 nodes; the store's own are in annal_server.
  */
 #ifndef ANNAL_H
 #define ANNAL_H
