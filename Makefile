@@ -131,7 +131,7 @@ check: deps-test
 
 bench: deps-build
 	@$(MAKE) --no-print-directory -j2 all
-	@ANNAL_BIN_DIR=$(abspath $(B)) tests/bench/run.sh $(BENCH)
+	@ANNAL_BIN_DIR=$(abspath $(B)) tests/bench/run.sh --json $(B)/bench.json $(BENCH)
 
 # ---- sanitizers: the unit tests and a share of the simulator, instrumented ----
 asan tsan:
@@ -153,7 +153,7 @@ help:
 	@echo "make            build annald, annal, libannal.a, libannal.so into $(B)"
 	@echo "make demo       a three-node cluster, real events, a killed leader, nothing lost"
 	@echo "make check      every test that fits in 10 minutes (installs what they need)"
-	@echo "make bench      measure a fresh local cluster"
+	@echo "make bench      measure a fresh local cluster; table and JSON    BENCH='--seconds 2'"
 	@echo "make sim        the guard in the simulator     SEEDS=1-5000"
 	@echo "make failover   real processes under faults    ARGS='--seconds 600'"
 	@echo "make fuzz       every fuzz target              FUZZ_SECONDS=60"

@@ -27,7 +27,7 @@ static const struct {
 };
 #define ROWS_COUNT (sizeof rows / sizeof rows[0])
 
-enum { KEY_ROWS = 256, KEY_STREAMS, KEY_TIMES, KEY_FILE, KEY_DIR, KEY_KILL, KEY_RESTART };
+enum { KEY_ROWS = 256, KEY_STREAMS, KEY_TIMES, KEY_FILE, KEY_DIR, KEY_KILL, KEY_RESTART, KEY_JSON };
 
 static const struct argp_option options[] = {
 	{"rows", KEY_ROWS, "NAME,...", 0, "Only these rows", 0},
@@ -40,6 +40,7 @@ static const struct argp_option options[] = {
 	{"restart", KEY_RESTART, "COMMAND", 0,
 	 "Rows `failover` and `restart`: starts the node whose id is added", 0},
 	{"times", KEY_TIMES, "N", 0, "Failovers and restarts (20)", 0},
+	{"json", KEY_JSON, "FILE", 0, "Write the rows to FILE as JSON, too", 0},
 	{0},
 };
 
@@ -71,6 +72,9 @@ static error_t parse(int key, char *argument, struct argp_state *state)
 		return 0;
 	case KEY_RESTART:
 		into->restart_command = argument;
+		return 0;
+	case KEY_JSON:
+		into->json = argument;
 		return 0;
 	case ARGP_KEY_ARG:
 		argp_error(state, "'%s' is one too many: bench takes no operands", argument);
@@ -256,6 +260,17 @@ static void set_defaults(struct bench_options *into)
 	into->times = into->times > 0 ? into->times : 20;
 }
 
+static bool write_json(const char *path, json_t *results)
+{
+	json_t *object = json_pack("{s:O}", "rows", results);
+	int status = json_dump_file(object, path, JSON_INDENT(1));
+
+	if (status != 0)
+		tool_complain("bench: %s cannot be written", path);
+	json_decref(object);
+	return status == 0;
+}
+
 static enum tool_exit run(struct tool *tool)
 {
 	struct bench bench = {.tool = tool, .options = tool->arguments};
@@ -277,6 +292,8 @@ static enum tool_exit run(struct tool *tool)
 		tool_complain("bench: --rows names no row: see `annal bench --help`");
 	if (tool_format(tool) != TOOL_FORMAT_TABLE)
 		tool_print_object(tool, json_pack("{s:O}", "rows", results));
+	if (bench.options->json != NULL)
+		good = write_json(bench.options->json, results) && good;
 	json_decref(results);
 	return !any ? TOOL_USAGE : good ? TOOL_DONE : TOOL_REFUSED;
 }

@@ -93,8 +93,9 @@ bench=("$ANNAL_BIN_DIR/annal" bench --url "$url" --cluster-dir "$dir" --seconds 
 	--times "$times" --kill "$local_sh kill --dir $quoted"
 	--restart "$local_sh restart --dir $quoted")
 [[ -n $file ]] && bench+=(--file "$file")
+[[ -n $json ]] && bench+=(--json "$json")
+"${bench[@]}" --output table "${extra[@]}" || exit
 if [[ -n $json ]]; then
-	"${bench[@]}" --output json "${extra[@]}" >"$json" && cat "$json"
-else
-	"${bench[@]}" --output table "${extra[@]}"
+	echo
+	cat "$json"
 fi
