@@ -17,9 +17,9 @@ struct bench_options {
 	const char *rows; /* comma-separated names; NULL: all that can be measured */
 	uint64_t seconds; /* for each timed row */
 	uint64_t streams;
-	uint64_t times; /* failovers */
-	const char *file;
-	const char *json; /* file for the rows as JSON; NULL: none */ /* to import; NULL: none */
+	uint64_t times;                             /* failovers */
+	const char *file;                           /* to import; NULL: none */
+	const char *json;                           /* file for the rows, too; NULL: none */
 	const char *cluster_dir;                    /* with node-N/annald.pid below; NULL: none */
 	const char *kill_command, *restart_command; /* run with the node's id; NULL: none */
 };
