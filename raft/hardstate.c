@@ -18,12 +18,14 @@
 #define MAGIC         "ANHS0001"
 #define MAGIC_BYTES   8
 #define SLOT_BYTES    512
-#define SLOT_CHECKSUM 40
+#define SLOT_CHECKSUM 48
 #define NOTES_OFFSET  4096
 #define NOTE_BYTES    64
 #define NOTE_CHECKSUM 24
 #define FILE_BYTES    8192
 
+static_assert(SLOT_CHECKSUM == 40 + 8 && SLOT_CHECKSUM + 8 <= SLOT_BYTES,
+	      "the checksum follows the last field");
 static_assert(NOTES_OFFSET >= 2 * SLOT_BYTES, "notes are no part of a slot's page");
 static_assert(NOTES_OFFSET + 2 * NOTE_BYTES <= FILE_BYTES, "both notes are in the file");
 
