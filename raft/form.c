@@ -158,6 +158,26 @@ static unsigned verdict_data_lost(const struct form *form, struct handshake *wel
 		       id, form->cluster_name, id);
 }
 
+/* Whether others count on this node: what somebody claims must not make it give itself up then. */
+static bool serves(const struct form *form)
+{
+	return form->running || form->peers->stage == PEERS_STARTED;
+}
+
+/* Somebody knows this node with another instance. The data of who asks is not lost: no DATA_LOST. */
+static unsigned judge_other_instance(const struct form *form, const struct handshake *hello,
+				     struct handshake *welcome)
+{
+	if (serves(form))
+		return verdict(welcome, HANDSHAKE_MISMATCH, 0,
+			       "node %" PRIu64 " knows node %" PRIu64
+			       " with another data directory",
+			       hello->from, form->node_id);
+	verdict_data_lost(form, welcome, form->node_id, 0);
+	welcome->verdict = HANDSHAKE_MISMATCH;
+	return FORM_DATA_LOST;
+}
+
 /* What holds for every purpose; true: the verdict is given. */
 static bool judge_basics(const struct form *form, const struct handshake *hello,
 			 struct handshake *welcome)
@@ -192,16 +212,33 @@ static unsigned note_found(struct form *form, uint64_t id, uint64_t instance)
 	return form_is_complete(form) ? FORM_COMPLETE : FORM_NOTHING;
 }
 
+/* The cluster is formed here: the list is for those alone that are in it, with the same data. */
+static unsigned judge_late_forming(const struct form *form, const struct handshake *hello,
+				   struct handshake *welcome)
+{
+	const struct peers *peers = form->peers;
+	uint64_t known = 0;
+
+	for (uint32_t i = 0; i < peers->initial_count; i++)
+		if (peers->initial[i].id == hello->from)
+			known = peers->initial[i].instance;
+	if (known == 0)
+		return verdict(welcome, HANDSHAKE_MISMATCH, 0,
+			       "cluster %s was formed by other initial members than node %" PRIu64
+			       " was given",
+			       form->cluster_name, hello->from);
+	if (known != hello->instance)
+		return verdict_data_lost(form, welcome, hello->from, 0);
+	welcome->instance_count = peers->initial_count;
+	memcpy(welcome->instances, peers->initial, sizeof welcome->instances);
+	return verdict(welcome, HANDSHAKE_ACCEPTED, 0, "%s", "");
+}
+
 static unsigned judge_forming(struct form *form, const struct handshake *hello,
 			      struct handshake *welcome)
 {
-	struct peers *peers = form->peers;
-
-	if (peers->stage != PEERS_NEW) {
-		welcome->instance_count = peers->initial_count;
-		memcpy(welcome->instances, peers->initial, sizeof welcome->instances);
-		return verdict(welcome, HANDSHAKE_ACCEPTED, 0, "%s", "");
-	}
+	if (form->peers->stage != PEERS_NEW)
+		return judge_late_forming(form, hello, welcome);
 	if (form_is_joining(form))
 		return verdict(welcome, HANDSHAKE_LATER, 0, "node %" PRIu64 " waits to be added",
 			       form->node_id);
@@ -222,7 +259,7 @@ static unsigned judge_joining(struct form *form, const struct handshake *hello,
 		return verdict(welcome, HANDSHAKE_LATER, 0, "node %" PRIu64 " is forming",
 			       form->node_id);
 	if (hello->to_instance != 0 && hello->to_instance != form->peers->instance)
-		return verdict_data_lost(form, welcome, form->node_id, FORM_DATA_LOST);
+		return judge_other_instance(form, hello, welcome);
 	memcpy(form->peers->cluster_id, hello->cluster_id, CLUSTER_ID_BYTES);
 	form->peers->stage = PEERS_FORMED;
 	return verdict(welcome, HANDSHAKE_LATER, FORM_ADOPTED, "node %" PRIu64 " is joining",
@@ -261,7 +298,7 @@ static unsigned judge_member(struct form *form, const struct handshake *hello,
 	if (!knows_cluster(hello->cluster_id))
 		return verdict(welcome, HANDSHAKE_LATER, 0, "the cluster id is missing");
 	if (hello->to_instance != 0 && hello->to_instance != form->peers->instance)
-		return verdict_data_lost(form, welcome, form->node_id, FORM_DATA_LOST);
+		return judge_other_instance(form, hello, welcome);
 	if (recorded != 0 && recorded != hello->instance)
 		return verdict_data_lost(form, welcome, hello->from, 0);
 	if (was_removed(form, hello->from, nonce))
@@ -277,10 +314,8 @@ static unsigned judge_member(struct form *form, const struct handshake *hello,
 	return verdict(welcome, HANDSHAKE_ACCEPTED, added ? FORM_RECORDED : 0, "%s", "");
 }
 
-unsigned form_judge(struct form *form, const struct handshake *hello, struct handshake *welcome)
+static unsigned judge(struct form *form, const struct handshake *hello, struct handshake *welcome)
 {
-	introduce(form, hello->from, welcome);
-	welcome->purpose = hello->purpose;
 	if (judge_basics(form, hello, welcome))
 		return FORM_NOTHING;
 	if (hello->purpose == HANDSHAKE_FORMING)
@@ -288,6 +323,29 @@ unsigned form_judge(struct form *form, const struct handshake *hello, struct han
 	if (form->peers->stage == PEERS_NEW)
 		return judge_joining(form, hello, welcome);
 	return judge_member(form, hello, welcome);
+}
+
+/* Who is refused learns nothing that would let it in when it comes again. */
+static void conceal(const struct form *form, const struct handshake *hello,
+		    struct handshake *welcome)
+{
+	ASSERT(welcome->verdict > HANDSHAKE_ACCEPTED && welcome->instance_count == 0);
+	welcome->instance = welcome->to_instance = welcome->members_hash = 0;
+	welcome->from_nonce = welcome->to_nonce = 0;
+	snprintf(welcome->endpoint, sizeof welcome->endpoint, "%s", form->endpoint);
+	if (memcmp(welcome->cluster_id, hello->cluster_id, CLUSTER_ID_BYTES) != 0)
+		memset(welcome->cluster_id, 0, CLUSTER_ID_BYTES);
+}
+
+unsigned form_judge(struct form *form, const struct handshake *hello, struct handshake *welcome)
+{
+	introduce(form, hello->from, welcome);
+	welcome->purpose = hello->purpose;
+	unsigned effects = judge(form, hello, welcome);
+
+	if (welcome->verdict != HANDSHAKE_ACCEPTED)
+		conceal(form, hello, welcome);
+	return effects;
 }
 
 /* ---- judging a welcome ---- */
@@ -370,17 +428,29 @@ unsigned form_welcomed(struct form *form, uint64_t peer, const struct handshake 
 		 memcmp(welcome->cluster_id, form->peers->cluster_id, CLUSTER_ID_BYTES) == 0);
 
 	problem[0] = '\0';
-	if (welcome->verdict == HANDSHAKE_DATA_LOST && same_cluster)
-		return problem_set(problem, FORM_DATA_LOST, "%s", welcome->reason);
-	if (welcome->verdict == HANDSHAKE_REMOVED && same_cluster)
-		return problem_set(problem, FORM_REMOVED, "%s", welcome->reason);
 	if (welcome->from != peer)
 		return problem_set(problem, FORM_NOTHING,
 				   "node %" PRIu64 " answers where node %" PRIu64 " is expected",
 				   welcome->from, peer);
+	if (welcome->verdict == HANDSHAKE_DATA_LOST && same_cluster)
+		return problem_set(problem, FORM_DATA_LOST, "%s", welcome->reason);
+	if (welcome->verdict == HANDSHAKE_REMOVED && same_cluster)
+		return problem_set(problem, FORM_REMOVED, "%s", welcome->reason);
 	if (welcome->purpose == HANDSHAKE_FORMING)
 		return welcomed_forming(form, peer, welcome, problem);
 	if (welcome->verdict != HANDSHAKE_ACCEPTED)
 		return FORM_NOTHING;
 	return welcomed_member(form, peer, welcome, problem);
+}
+
+bool form_believes(const struct form *form, uint64_t peer, const char *endpoint)
+{
+	const struct raft_configuration *configuration = form->configuration;
+
+	if (!serves(form))
+		return true;
+	for (unsigned i = 0; configuration != NULL && i < configuration->n; i++)
+		if (configuration->servers[i].id == peer)
+			return strcmp(configuration->servers[i].address, endpoint) == 0;
+	return false;
 }

@@ -12,7 +12,9 @@
  * it in its configuration, connects; it takes over the cluster id from there.
  *
  * Afterwards. Each (id, nonce) in the configuration has one instance, recorded at the first handshake;
- * another one is refused. A recorded pair that is not in the configuration any more was removed.
+ * another one is refused. A recorded pair that is not in the configuration any more was removed. Who is
+ * refused learns neither the cluster id nor an instance or nonce, and nothing that a hello claims ends a
+ * node that serves.
  *
  * Loop thread.
  */
@@ -58,9 +60,15 @@ void form_first_configuration(const struct form *form, struct raft_configuration
 
 void form_hello(const struct form *form, uint64_t peer, struct handshake *hello);
 unsigned form_judge(struct form *form, const struct handshake *hello, struct handshake *welcome);
-/* The reason, for FORM_DATA_LOST and FORM_REMOVED, is welcome->reason, or `problem` when that is empty. */
+/* FORM_DATA_LOST and FORM_REMOVED, with the reason in `problem`, count only when form_believes. */
 unsigned form_welcomed(struct form *form, uint64_t peer, const struct handshake *welcome,
 		       char problem[HANDSHAKE_REASON_BYTES]);
+
+/*
+ * Whether the answer of this peer, to a connection that this node made to this endpoint, may end this
+ * node: a node that serves believes only a member at the address that its configuration has.
+ */
+bool form_believes(const struct form *form, uint64_t peer, const char *endpoint);
 
 /* Whether the member with this endpoint was one once, and is none now. */
 bool form_was_removed(const struct form *form, uint64_t id, const char *endpoint);

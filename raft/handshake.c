@@ -126,7 +126,8 @@ int handshake_decode(struct span meta, struct handshake *handshake, struct error
 	    !take_instances(&rest, &taken))
 		return error_set(error, -EBADMSG, "malformed handshake");
 	if (taken.purpose < HANDSHAKE_RAFT || taken.purpose > HANDSHAKE_FORMING ||
-	    taken.verdict > HANDSHAKE_REMOVED || taken.from == 0 || taken.instance == 0)
+	    taken.verdict > HANDSHAKE_REMOVED || taken.from == 0 ||
+	    (taken.instance == 0 && taken.verdict <= HANDSHAKE_ACCEPTED))
 		return error_set(error, -EBADMSG, "malformed handshake");
 	if (endpoint_parse(taken.endpoint, &endpoint, error) < 0)
 		return -EBADMSG;

@@ -3,7 +3,8 @@
  * Little-endian; all that follows the version may change with it.
  *
  *   u16 version (1); u8 purpose; u8 verdict; u32 zero
- *   u64 from id; u64 to id; u64 instance of the sender's data directory
+ *   u64 from id; u64 to id; u64 instance of the sender's data directory (0 in a
+ *     refusal)
  *   u64 nonce of the sender; u64 nonce of the receiver, as the sender knows them (0: not known)
  *   u64 instance of the receiver, as the sender has recorded it (0: none)
  *   u64 hash of the initial members (roster_hash)

@@ -396,14 +396,16 @@ static void on_judge(void *arg, const struct handshake *hello, struct handshake 
 	act_on(replica, effects, welcome->reason);
 }
 
-static bool on_welcomed(void *arg, uint64_t peer, const struct handshake *welcome,
-			char problem[HANDSHAKE_REASON_BYTES])
+static bool on_welcomed(void *arg, uint64_t peer, const char *endpoint,
+			const struct handshake *welcome, char problem[HANDSHAKE_REASON_BYTES])
 {
 	struct replica *replica = arg;
 
 	replica_look_at_configuration(replica);
 	unsigned effects = form_welcomed(&replica->form, peer, welcome, problem);
 
+	if (!form_believes(&replica->form, peer, endpoint))
+		effects &= ~(unsigned)(FORM_DATA_LOST | FORM_REMOVED);
 	act_on(replica, effects, problem);
 	return (effects & FORM_USE) != 0;
 }

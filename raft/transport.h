@@ -42,9 +42,10 @@ struct transport_options {
 	void (*hello)(void *arg, uint64_t peer, struct handshake *hello);
 	/* Judge a peer's HELLO and fill in the WELCOME: its verdict decides, the reason is for people. */
 	void (*judge)(void *arg, const struct handshake *hello, struct handshake *welcome);
-	/* A peer's answer to our HELLO. False: do not use the connection; why, for the log. */
-	bool (*welcomed)(void *arg, uint64_t peer, const struct handshake *welcome,
-			 char problem[HANDSHAKE_REASON_BYTES]);
+	/* The answer to our HELLO from the peer at this endpoint. False: do not use the connection;
+	 * why, for the log. */
+	bool (*welcomed)(void *arg, uint64_t peer, const char *endpoint,
+			 const struct handshake *welcome, char problem[HANDSHAKE_REASON_BYTES]);
 	/* A checked message, the callee's from now on; server_address is valid during the call. */
 	void (*receive)(void *arg, struct raft_message *message);
 };

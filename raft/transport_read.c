@@ -62,8 +62,8 @@ static void on_welcome(struct connection *connection, const struct handshake *we
 
 	ASSERT(link != NULL && link->state == LINK_GREETING);
 	char problem[HANDSHAKE_REASON_BYTES] = "";
-	bool use =
-		transport->options.welcomed(transport->options.arg, link->peer, welcome, problem);
+	bool use = transport->options.welcomed(transport->options.arg, link->peer, link->endpoint,
+					       welcome, problem);
 
 	if (connection->closing || connection->link != link)
 		return;

@@ -149,8 +149,101 @@ static void a_running_member_with_another_directory_is_refused(void **state)
 
 	assert_int_equal(meeting.welcome.verdict, HANDSHAKE_DATA_LOST);
 	assert_int_equal(meeting.welcomed, FORM_DATA_LOST);
-	/* It hears of it, too, when it is the one that is connected to. */
-	assert_int_equal(meet(&nodes[0], &nodes[1], HANDSHAKE_RAFT).judged, FORM_DATA_LOST);
+	assert_true(form_believes(&nodes[1].form, 1, nodes[1].configuration.servers[0].address));
+	/* Who serves does not take it from a hello, and who said hello does not think it meant. */
+	meeting = meet(&nodes[0], &nodes[1], HANDSHAKE_RAFT);
+	assert_int_equal(meeting.welcome.verdict, HANDSHAKE_MISMATCH);
+	assert_int_equal(meeting.judged, FORM_NOTHING);
+	assert_int_equal(meeting.welcomed, FORM_NOTHING);
+	/* Before it serves, it does. */
+	nodes[1].form.running = false;
+	nodes[1].peers.stage = PEERS_FORMED;
+	meeting = meet(&nodes[0], &nodes[1], HANDSHAKE_RAFT);
+	assert_int_equal(meeting.judged, FORM_DATA_LOST);
+	assert_int_equal(meeting.welcomed, FORM_NOTHING);
+	close_three(nodes);
+}
+
+static bool tells_a_secret(const struct node *node, const struct handshake *welcome)
+{
+	struct endpoint endpoint, own;
+	struct error error;
+	uint8_t zeros[CLUSTER_ID_BYTES] = {0};
+
+	assert_true(form_find_member(&node->configuration, node->form.node_id, &own));
+	assert_int_equal(endpoint_parse(welcome->endpoint, &endpoint, &error), 0);
+	return welcome->instance != 0 || welcome->to_instance != 0 || welcome->from_nonce != 0 ||
+	       welcome->to_nonce != 0 || welcome->instance_count != 0 ||
+	       endpoint.nonce == own.nonce ||
+	       memcmp(welcome->cluster_id, zeros, CLUSTER_ID_BYTES) != 0;
+}
+
+static void who_is_refused_learns_nothing(void **state)
+{
+	static const enum handshake_purpose purposes[] = {HANDSHAKE_RAFT, HANDSHAKE_FORMING};
+	struct node nodes[3];
+
+	(void)state;
+	form_three(nodes);
+	for (int i = 0; i < 16; i++) {
+		struct handshake hello = {.purpose = purposes[i & 1], .from = 2, .to = 1};
+		struct handshake welcome = {0};
+
+		hello.instance = 999;
+		hello.to_instance = (i & 2) != 0 ? 998 : 0;
+		hello.cluster_id[0] = (i & 4) != 0;
+		strcpy(hello.cluster_name, (i & 8) != 0 ? "test" : "else");
+		assert_int_equal(form_judge(&nodes[0].form, &hello, &welcome), FORM_NOTHING);
+		assert_true(welcome.verdict > HANDSHAKE_ACCEPTED);
+		assert_false(tells_a_secret(&nodes[0], &welcome));
+	}
+	/* What a member gets shows that the check above can fail. */
+	struct meeting member = meet(&nodes[1], &nodes[0], HANDSHAKE_RAFT);
+
+	assert_true(tells_a_secret(&nodes[0], &member.welcome));
+	close_three(nodes);
+}
+
+static void a_claim_ends_no_node_that_serves(void **state)
+{
+	struct node nodes[3];
+	struct handshake hello = {.purpose = HANDSHAKE_RAFT}, welcome = {0};
+
+	(void)state;
+	form_three(nodes);
+	/* Even with all that is secret. */
+	form_hello(&nodes[1].form, 1, &hello);
+	hello.to_instance = 12345;
+	assert_int_equal(form_judge(&nodes[0].form, &hello, &welcome), FORM_NOTHING);
+	assert_int_equal(welcome.verdict, HANDSHAKE_MISMATCH);
+	/* An answer counts from a member at its own address only. */
+	assert_true(form_believes(&nodes[0].form, 2, nodes[0].configuration.servers[1].address));
+	assert_false(form_believes(&nodes[0].form, 2, nodes[0].configuration.servers[2].address));
+	assert_false(form_believes(&nodes[0].form, 2, "evil:1/evil:2#1"));
+	assert_false(form_believes(&nodes[0].form, 9, "evil:1/evil:2#1"));
+	/* Not while the snapshot is pulled, either. */
+	nodes[0].form.running = false;
+	nodes[0].form.configuration = NULL;
+	assert_int_equal(form_judge(&nodes[0].form, &hello, &welcome), FORM_NOTHING);
+	assert_false(form_believes(&nodes[0].form, 2, nodes[0].configuration.servers[1].address));
+	nodes[0].peers.stage = PEERS_NEW;
+	assert_true(form_believes(&nodes[0].form, 2, "b:1/b:2"));
+	close_three(nodes);
+}
+
+/* Who comes to form late and is none of the initial members gets no list. */
+static void the_list_is_for_the_initial_members_only(void **state)
+{
+	struct node nodes[3], other;
+	struct meeting meeting;
+
+	(void)state;
+	form_three(nodes);
+	node_init(&other, 7, 700, "1=a:1/a:2,7=g:1/g:2");
+	meeting = meet(&other, &nodes[0], HANDSHAKE_FORMING);
+	assert_int_equal(meeting.welcome.verdict, HANDSHAKE_MISMATCH);
+	assert_int_equal(meeting.welcomed, FORM_NOTHING);
+	assert_non_null(strstr(meeting.welcome.reason, "formed by other initial members"));
 	close_three(nodes);
 }
 
@@ -348,6 +441,9 @@ int main(void)
 		cmocka_unit_test(another_instance_makes_another_cluster),
 		cmocka_unit_test(a_member_that_lost_its_data_does_not_form_again),
 		cmocka_unit_test(a_running_member_with_another_directory_is_refused),
+		cmocka_unit_test(who_is_refused_learns_nothing),
+		cmocka_unit_test(a_claim_ends_no_node_that_serves),
+		cmocka_unit_test(the_list_is_for_the_initial_members_only),
 		cmocka_unit_test(strangers_are_told_why_they_are_refused),
 		cmocka_unit_test(an_address_of_another_node_is_noticed),
 		cmocka_unit_test(a_new_node_joins_whoever_has_it_as_a_member),

@@ -58,12 +58,12 @@ static void on_judge(void *arg, const struct handshake *hello, struct handshake 
 	snprintf(welcome->reason, sizeof welcome->reason, "because");
 }
 
-static bool on_welcomed(void *arg, uint64_t peer, const struct handshake *welcome,
-			char problem[HANDSHAKE_REASON_BYTES])
+static bool on_welcomed(void *arg, uint64_t peer, const char *endpoint,
+			const struct handshake *welcome, char problem[HANDSHAKE_REASON_BYTES])
 {
 	struct side *side = arg;
 
-	(void)problem;
+	(void)problem, (void)endpoint;
 	assert_int_equal(welcome->from, peer);
 	side->welcomed++;
 	return welcome->verdict == HANDSHAKE_ACCEPTED;
