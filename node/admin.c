@@ -212,6 +212,7 @@ static void on_member_done(void *arg, int status, const struct error *error)
 	case -EBUSY:
 		request_answer_retry(request, ANSWER_OVERLOADED, "membership", error->message);
 		break;
+	case -EINPROGRESS: /* it may still happen */
 	default:
 		request_answer_unknown(request);
 	}
@@ -345,7 +346,7 @@ void method_cluster_transfer(struct request *request)
 struct digest {
 	struct work work;
 	struct node_post post;
-	struct waiter waiter;
+	struct waiter waiter;    /* in the waits until the work is submitted */
 	struct request *request; /* one reference */
 	uint64_t position, hash;
 	int status;
@@ -406,17 +407,43 @@ static void run_digest(struct work *work)
 	node_post(node, &digest->post);
 }
 
+/* From here on it comes back by itself, whatever becomes of the request. */
+static void submit_digest(struct digest *digest)
+{
+	digest->request->ended = NULL;
+	digest->request->handler = NULL;
+	workers_submit(digest->request->node->workers, &digest->work);
+}
+
+static void drop_digest(struct digest *digest)
+{
+	struct request *request = digest->request;
+
+	request->ended = NULL;
+	request->handler = NULL;
+	memory_free(digest);
+	request_release(request);
+}
+
 static void on_position_reached(struct waiter *waiter, bool reached)
 {
 	struct digest *digest =
 		(struct digest *)(void *)((char *)waiter - offsetof(struct digest, waiter));
 
-	if (reached) {
-		workers_submit(digest->request->node->workers, &digest->work);
-		return;
-	}
-	request_release(digest->request);
-	memory_free(digest);
+	if (reached)
+		submit_digest(digest);
+	else
+		drop_digest(digest);
+}
+
+/* Its deadline has passed, or its session has gone, while it waits. */
+static void on_digest_ended(struct request *request)
+{
+	struct digest *digest = request->handler;
+
+	ASSERT(digest->request == request);
+	waits_give_up(reader_waits(request->node->reader), &digest->waiter);
+	drop_digest(digest);
 }
 
 void method_digest(struct request *request)
@@ -435,6 +462,8 @@ void method_digest(struct request *request)
 	digest->work.run = run_digest;
 	digest->waiter.request = request;
 	digest->waiter.done = on_position_reached;
+	request->handler = digest;
+	request->ended = on_digest_ended;
 	if (waits_add(reader_waits(request->node->reader), &digest->waiter, consistency))
-		workers_submit(request->node->workers, &digest->work);
+		submit_digest(digest);
 }

@@ -1,6 +1,9 @@
 /* Bytes in, bytes out: whole messages, split at every byte, garbage, deep, long, lying. */
+#include "tests/unit/node/notation.h"
 #include "tests/unit/node/whole_node.h"
 #include "tests/unit/unit.h"
+
+#include <malloc.h>
 
 static struct whole_node whole;
 
@@ -60,6 +63,7 @@ struct answer {
 	bool failed;
 	char code[64];     /* of an error */
 	char argument[64]; /* the same */
+	char outcome[64];
 	struct span value;
 };
 
@@ -96,9 +100,11 @@ static bool next_answer(struct msgpack_reader *reader, struct answer *answer)
 	answer->failed = !msgpack_read_nil(&inside);
 	answer->code[0] = '\0';
 	answer->argument[0] = '\0';
+	answer->outcome[0] = '\0';
 	if (answer->failed) {
 		read_text(error, "code", answer->code);
 		read_text(error, "argument", answer->argument);
+		read_text(error, "outcome", answer->outcome);
 	}
 	return true;
 }
@@ -480,6 +486,106 @@ static void deadlines_are_kept(void **state)
 	whole_node_turn(&whole);
 }
 
+/* ---- other methods ---- */
+
+static void send_request(struct fake_client *client, const char *method, const char *params)
+{
+	struct buffer in = {0};
+
+	begin_request(&in, 1, method);
+	notation_append(&in, params);
+	session_receive(client->session, in.data, in.size);
+	buffer_close(&in);
+}
+
+/* The answer's texts; its value is not there any more. */
+static struct answer ask(const char *method, const char *params)
+{
+	struct fake_client client;
+	struct answer answer;
+
+	fake_client_open(&client, &whole);
+	send_request(&client, method, params);
+	assert_true(fake_client_settle(&client, &whole));
+	struct msgpack_reader reader = msgpack_reader_of(buffer_span(&client.out));
+
+	assert_true(next_answer(&reader, &answer));
+	fake_client_close_session(&client);
+	answer.value = (struct span){0};
+	return answer;
+}
+
+/* 0 where another allocator stands in for that of the library. */
+static size_t allocated_bytes(void)
+{
+	struct mallinfo2 info = mallinfo2();
+
+	return info.uordblks + info.hblkhd;
+}
+
+static void a_digest_that_waits_is_forgotten_when_it_ends(void **state)
+{
+	size_t before = allocated_bytes();
+	struct fake_client client;
+
+	(void)state;
+	for (int i = 0; i < 10; i++)
+		assert_string_equal(
+			ask("digest",
+			    "{position: 4611686018427387904, timeout_ms: 5, pad: b'x' * 1048576}")
+				.code,
+			"NOT_READY");
+	for (int i = 0; i < 10; i++) {
+		fake_client_open(&client, &whole);
+		send_request(&client, "digest",
+			     "{position: 4611686018427387904, pad: b'x' * 1048576}");
+		assert_int_equal(session_requests_in_flight(client.session), 1);
+		fake_client_close_session(&client);
+	}
+	assert_true(allocated_bytes() < before + 4 * MIB);
+}
+
+static void a_digest_waits_for_its_position(void **state)
+{
+	struct fake_client client, writer;
+	struct buffer in = {0};
+	char params[64];
+
+	(void)state;
+	fake_client_open(&client, &whole);
+	fake_client_open(&writer, &whole);
+	snprintf(params, sizeof params, "{position: %llu}",
+		 (unsigned long long)store_head(whole.node.store) + 1);
+	send_request(&client, "digest", params);
+	whole_node_turn(&whole);
+	assert_int_equal(session_requests_in_flight(client.session), 1);
+	write_append(&in, 1, "digested-1", 10);
+	session_receive(writer.session, in.data, in.size);
+	assert_true(fake_client_settle(&writer, &whole));
+	assert_true(fake_client_settle(&client, &whole));
+	struct msgpack_reader reader = msgpack_reader_of(buffer_span(&client.out));
+	struct answer answer;
+
+	assert_true(next_answer(&reader, &answer));
+	assert_string_equal(answer.code, "");
+	fake_client_close_session(&client);
+	fake_client_close_session(&writer);
+	buffer_close(&in);
+}
+
+/* OVERLOADED says that nothing was proposed; the fake replica has a fate for each id. */
+static void changes_of_members_have_their_codes(void **state)
+{
+	(void)state;
+	assert_string_equal(ask("cluster_assign", "{id: 1, role: 'voter'}").code, "OVERLOADED");
+	assert_string_equal(ask("cluster_assign", "{id: 2, role: 'voter'}").code, "TIMEOUT");
+	assert_string_equal(ask("cluster_assign", "{id: 2, role: 'voter'}").outcome, "unknown");
+	assert_string_equal(ask("cluster_assign", "{id: 3, role: 'voter'}").code, "OVERLOADED");
+	assert_string_equal(ask("cluster_assign", "{id: 4, role: 'voter'}").code, "");
+	assert_string_equal(ask("cluster_remove", "{id: 1}").code, "NOT_FOUND");
+	assert_string_equal(ask("cluster_transfer", "{id: 1}").code, "TIMEOUT");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -494,6 +600,9 @@ int main(void)
 		cmocka_unit_test(requests_in_flight_outlive_their_session),
 		cmocka_unit_test(refusals_have_their_codes),
 		cmocka_unit_test(deadlines_are_kept),
+		cmocka_unit_test(a_digest_that_waits_is_forgotten_when_it_ends),
+		cmocka_unit_test(a_digest_waits_for_its_position),
+		cmocka_unit_test(changes_of_members_have_their_codes),
 	};
 
 	log_set_level(LOG_LEVEL_ERROR);
