@@ -182,7 +182,9 @@ static unsigned judge_other_instance(const struct form *form, const struct hands
 static bool judge_basics(const struct form *form, const struct handshake *hello,
 			 struct handshake *welcome)
 {
-	if (strcmp(hello->cluster_name, form->cluster_name) != 0)
+	if (hello->verdict != HANDSHAKE_NONE || hello->instance == 0)
+		verdict(welcome, HANDSHAKE_MISMATCH, 0, "that is no hello");
+	else if (strcmp(hello->cluster_name, form->cluster_name) != 0)
 		verdict(welcome, HANDSHAKE_MISMATCH, 0,
 			"node %" PRIu64 " belongs to another cluster: it says '%s', this is '%s'",
 			hello->from, hello->cluster_name, form->cluster_name);

@@ -279,6 +279,22 @@ static void strangers_are_told_why_they_are_refused(void **state)
 	close_three(nodes);
 }
 
+/* Only a refusal comes without an instance. */
+static void a_refusal_is_no_hello(void **state)
+{
+	struct node nodes[3];
+	struct handshake hello = {.purpose = HANDSHAKE_RAFT}, welcome = {0};
+
+	(void)state;
+	form_three(nodes);
+	form_hello(&nodes[1].form, 1, &hello);
+	hello.verdict = HANDSHAKE_REMOVED;
+	hello.instance = 0;
+	assert_int_equal(form_judge(&nodes[0].form, &hello, &welcome), FORM_NOTHING);
+	assert_int_equal(welcome.verdict, HANDSHAKE_MISMATCH);
+	close_three(nodes);
+}
+
 static void an_address_of_another_node_is_noticed(void **state)
 {
 	struct node nodes[3];
@@ -445,6 +461,7 @@ int main(void)
 		cmocka_unit_test(a_claim_ends_no_node_that_serves),
 		cmocka_unit_test(the_list_is_for_the_initial_members_only),
 		cmocka_unit_test(strangers_are_told_why_they_are_refused),
+		cmocka_unit_test(a_refusal_is_no_hello),
 		cmocka_unit_test(an_address_of_another_node_is_noticed),
 		cmocka_unit_test(a_new_node_joins_whoever_has_it_as_a_member),
 		cmocka_unit_test(a_removed_member_is_told_so),
