@@ -110,7 +110,7 @@ static void on_changed(struct raft_change *change, int status)
 	if (status == 0)
 		members->status = 1; /* committed: members_turn goes on, outside of libraft */
 	else
-		over(members, error_set(&members->error, -EAGAIN,
+		over(members, error_set(&members->error, -EINPROGRESS,
 					"leadership was lost: the change may still happen (%s)",
 					raft_strerror(status)));
 }
@@ -150,6 +150,8 @@ static void change_in_log(struct members *members, struct instance *instance)
 	}
 	if (status != 0)
 		refused_by_raft(members, instance, status);
+	else
+		members->proposed = true;
 }
 
 static void on_transferred(struct raft_transfer *transfer)
@@ -170,6 +172,8 @@ static void hand_over(struct members *members, struct instance *instance)
 
 	if (status != 0)
 		refused_by_raft(members, instance, status);
+	else if (!members->removing_self)
+		members->proposed = true;
 }
 
 /* A transfer to nobody in particular goes to the voter that has most of the log. */
@@ -292,6 +296,19 @@ static void tell_if_over(struct members *members)
 	told.done(told.arg, told.status, &told.error);
 }
 
+/* Whether it may have happened nobody here can tell, once something was proposed. */
+static void leadership_lost(struct members *members)
+{
+	if (members->proposed)
+		over(members,
+		     error_set(&members->error, -EINPROGRESS,
+			       "leadership was lost: the change may still happen, or in part"));
+	else
+		over(members, error_set(&members->error, -EAGAIN,
+					"leadership was lost before anything was changed: ask the "
+					"new leader"));
+}
+
 void members_turn(struct members *members, struct instance *instance, bool idle)
 {
 	if (members->kind == MEMBERS_NONE)
@@ -303,8 +320,7 @@ void members_turn(struct members *members, struct instance *instance, bool idle)
 	else if (leads)
 		leader_turn(members, instance, idle);
 	else if (members->phase != PHASE_OVER)
-		over(members, error_set(&members->error, -EAGAIN,
-					"leadership was lost: the change may still happen"));
+		leadership_lost(members);
 	tell_if_over(members);
 }
 

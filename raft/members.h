@@ -33,6 +33,7 @@ struct members {
 	int64_t deadline_ms;      /* of the phase */
 	uint64_t term;            /* when it began */
 	bool removing_self;       /* a transfer that a removal asked for */
+	bool proposed;            /* a step reached the log, or a successor was asked */
 	int status;               /* once OVER */
 	struct error error;
 	member_done done;

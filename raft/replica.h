@@ -140,8 +140,10 @@ void replica_read_barrier(struct replica *replica, void (*ready)(void *arg, uint
  * ---- membership: one change at a time; done(arg, 0 or -errno, message) ----
  *
  * -EPERM: this node is not the leader. -EBUSY: another change is under way. -EINVAL, -ENOENT (no such
- * member), -EEXIST (id or address taken): the request. -EAGAIN: leadership was handed over or lost: ask
- * the new leader again. -ETIMEDOUT: the log did not come to rest, or the member did not catch up; the
+ * member), -EEXIST (id or address taken): the request. -EAGAIN: leadership was handed over or lost
+ * before anything was changed: ask the new leader. -EINPROGRESS: leadership was lost after the change, or
+ * a step of it, was proposed: it may still happen; look at the members before it is asked for again.
+ * -ETIMEDOUT: the log did not come to rest, or the member did not catch up; the
  * message says what was done and what was not.
  */
 

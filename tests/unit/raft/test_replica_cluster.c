@@ -1,6 +1,8 @@
 /* Replicas together: forming, replicating, losing and regaining members, pulling, changes. */
 #include "tests/unit/raft/cluster.h"
 
+#include "raft/members.h"
+
 static void start_three(struct cluster *cluster)
 {
 	cluster_init(cluster, 3);
@@ -290,6 +292,67 @@ static void a_leader_that_is_to_be_removed_hands_over_first(void **state)
 	cluster_close(&cluster);
 }
 
+/* The status of a removal that the leader is asked for when it has lost the others. */
+static int remove_without_majority(struct cluster *cluster)
+{
+	struct cluster_change change = {0};
+	uint64_t leader = cluster_leader(cluster);
+
+	for (uint64_t id = 1; id <= 3; id++)
+		if (id != leader)
+			cluster_stop(cluster, id, 0);
+	replica_member_remove(cluster_node(cluster, leader)->replica, leader % 3 + 1,
+			      cluster_on_change, &change);
+	cluster_run_until(cluster, change.done);
+	return change.status;
+}
+
+static void a_change_without_a_majority_has_an_unknown_outcome(void **state)
+{
+	struct cluster cluster;
+	int status;
+
+	(void)state;
+	start_three(&cluster);
+	/* It may have noticed already that it is alone: then nothing is proposed. */
+	while ((status = remove_without_majority(&cluster)) != -EINPROGRESS) {
+		assert_true(status == -EAGAIN || status == -EPERM);
+		for (uint64_t id = 1; id <= 3; id++)
+			if (!cluster_node(&cluster, id)->running)
+				cluster_start(&cluster, id);
+		cluster_run_until(&cluster, cluster_leader(&cluster) != 0);
+	}
+	cluster_close(&cluster);
+}
+
+static void keep_change(void *arg, int status, const struct error *error)
+{
+	int *into = arg;
+
+	(void)error;
+	*into = status;
+}
+
+/* Leadership goes before the log came to rest, and after a first step. */
+static void a_change_that_was_not_proposed_can_be_asked_for_again(void **state)
+{
+	static const enum members_phase phases[] = {PHASE_SETTLE, PHASE_CATCH_UP};
+
+	(void)state;
+	for (int i = 0; i < 4; i++) {
+		int status = 1;
+		struct members members = {.kind = MEMBERS_ASSIGN,
+					  .phase = phases[i & 1],
+					  .proposed = i >= 2,
+					  .done = keep_change,
+					  .arg = &status};
+
+		members_turn(&members, NULL, true);
+		assert_int_equal(status, i >= 2 ? -EINPROGRESS : -EAGAIN);
+		assert_int_equal(members.kind, MEMBERS_NONE);
+	}
+}
+
 static void a_node_that_lost_its_data_must_not_come_back(void **state)
 {
 	struct cluster cluster;
@@ -367,6 +430,8 @@ int main(void)
 		cmocka_unit_test(leadership_is_handed_over_on_request),
 		cmocka_unit_test(a_member_is_added_promoted_and_removed),
 		cmocka_unit_test(a_leader_that_is_to_be_removed_hands_over_first),
+		cmocka_unit_test(a_change_without_a_majority_has_an_unknown_outcome),
+		cmocka_unit_test(a_change_that_was_not_proposed_can_be_asked_for_again),
 		cmocka_unit_test(a_node_that_lost_its_data_must_not_come_back),
 		cmocka_unit_test(an_added_node_that_lost_its_data_must_not_come_back),
 		cmocka_unit_test(a_new_member_of_an_old_cluster_pulls_what_the_log_lacks),
