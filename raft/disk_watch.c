@@ -21,16 +21,26 @@ static void maybe_closed(struct disk_watch *watch)
 		watch->closed(watch->arg);
 }
 
+bool disk_watch_judge(bool low, uint64_t free_bytes, uint64_t floor_bytes)
+{
+	uint64_t margin = floor_bytes / 8;
+
+	if (!low)
+		return free_bytes < floor_bytes;
+	return free_bytes < floor_bytes || free_bytes - floor_bytes < margin;
+}
+
 static void looked(uv_work_t *work, int status)
 {
 	struct disk_watch *watch = work->data;
-	bool low = watch->found_bytes < watch->floor_bytes;
+	bool low = disk_watch_judge(watch->low, watch->found_bytes, watch->floor_bytes);
 
 	watch->working = false;
 	if (status == 0 && low != watch->low) {
 		watch->low = low;
 		if (low)
-			log_error("disk", "free space below the floor: writes are refused",
+			log_error("disk",
+				  "free space below the floor: appends and entries are refused",
 				  "path=%s free=%" PRIu64 " floor=%" PRIu64, watch->path,
 				  watch->found_bytes, watch->floor_bytes);
 		else

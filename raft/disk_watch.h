@@ -1,6 +1,7 @@
 /*
  * Free space under a directory, looked up each second off the loop: libraft 0.15 must never meet a full
- * disk, so writes are refused before. Loop thread.
+ * disk, so writes are refused before: appends where this node leads, entries where it follows. Below the
+ * floor it is low; it is so no more from an eighth above the floor. Loop thread.
  */
 #ifndef RAFT_DISK_WATCH_H
 #define RAFT_DISK_WATCH_H
@@ -23,6 +24,7 @@ struct disk_watch {
 	void *arg;
 };
 
+bool disk_watch_judge(bool low, uint64_t free_bytes, uint64_t floor_bytes);
 void disk_watch_start(struct disk_watch *watch, uv_loop_t *loop, const char *path,
 		      uint64_t floor_bytes);
 void disk_watch_close(struct disk_watch *watch, void (*closed)(void *arg), void *arg);

@@ -132,7 +132,7 @@ static bool on_accepts_entries(void *arg)
 {
 	const struct replica *replica = arg;
 
-	return apply_backlog_bytes(replica->apply) < APPLY_BACKLOG_BYTES &&
+	return !replica->disk.low && apply_backlog_bytes(replica->apply) < APPLY_BACKLOG_BYTES &&
 	       !store_is_full(replica->options.store);
 }
 

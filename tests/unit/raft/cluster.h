@@ -31,7 +31,8 @@ struct cluster_node {
 	struct replica *replica;
 	uint16_t port;
 	char peer[64], client[64];
-	uint64_t told_position; /* by applied() */
+	uint64_t disk_free_bytes; /* the floor */
+	uint64_t told_position;   /* by applied() */
 	uint32_t changes, pulls;
 	struct error error;
 };
@@ -184,6 +185,7 @@ static inline struct replica_options cluster_options(struct cluster_node *node)
 		.log_retained_bytes = node->cluster->log_retained_bytes,
 		.log_trailing_bytes = node->cluster->log_trailing_bytes,
 		.segment_bytes = 8 * MIB,
+		.disk_free_bytes = node->disk_free_bytes,
 		.arg = node,
 		.changed = cluster_on_changed,
 		.applied = cluster_on_applied,

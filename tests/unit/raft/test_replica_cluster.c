@@ -1,7 +1,7 @@
 /* Replicas together: forming, replicating, losing and regaining members, pulling, changes. */
 #include "tests/unit/raft/cluster.h"
 
-#include "raft/members.h"
+#include "raft/replica_inside.h"
 
 static void start_three(struct cluster *cluster)
 {
@@ -395,6 +395,32 @@ static void an_added_node_that_lost_its_data_must_not_come_back(void **state)
 	cluster_close(&cluster);
 }
 
+static void a_follower_with_a_full_disk_takes_no_entries(void **state)
+{
+	struct cluster_change added = {0};
+	struct cluster cluster;
+	struct cluster_node *full;
+
+	(void)state;
+	start_three(&cluster);
+	full = cluster_node(&cluster, 4);
+	full->disk_free_bytes = UINT64_MAX;
+	cluster_start(&cluster, 4);
+	cluster_run_until(&cluster, full->replica->disk.low);
+	replica_member_add(cluster_node(&cluster, cluster_leader(&cluster))->replica, 4, full->peer,
+			   full->client, MEMBER_STANDBY, cluster_on_change, &added);
+	assert_changed(&cluster, added);
+	cluster_run_until(&cluster, cluster_status(&cluster, 4).leader_id != 0);
+	cluster_append_many(&cluster, 1, 100, 200);
+	assert_int_equal(cluster_status(&cluster, 4).last_index, 0);
+	assert_false(full->failed);
+	/* There is room again. */
+	full->replica->disk.floor_bytes = 0;
+	cluster_check_equal(&cluster);
+	assert_false(full->replica->disk.low);
+	cluster_close(&cluster);
+}
+
 static void a_new_member_of_an_old_cluster_pulls_what_the_log_lacks(void **state)
 {
 	struct cluster_change added = {0};
@@ -434,6 +460,7 @@ int main(void)
 		cmocka_unit_test(a_change_that_was_not_proposed_can_be_asked_for_again),
 		cmocka_unit_test(a_node_that_lost_its_data_must_not_come_back),
 		cmocka_unit_test(an_added_node_that_lost_its_data_must_not_come_back),
+		cmocka_unit_test(a_follower_with_a_full_disk_takes_no_entries),
 		cmocka_unit_test(a_new_member_of_an_old_cluster_pulls_what_the_log_lacks),
 	};
 
