@@ -123,7 +123,7 @@ static void trim(struct guard *guard, struct raft_append_entries *append)
 
 	if (append->term < guard->raft->current_term || log->snapshot.last_index == 0 ||
 	    append->prev_log_index >= log->snapshot.last_index ||
-	    append->prev_log_index >= log->offset)
+	    term_at(guard->raft, append->prev_log_index) != 0)
 		return;
 	raft_index skip = log->snapshot.last_index - append->prev_log_index;
 

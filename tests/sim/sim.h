@@ -50,6 +50,7 @@ struct sim_profile {
 	uint64_t client_interval;
 	unsigned payload_max;
 	uint64_t uncommitted_max; /* entries; then a leader pushes back */
+	bool markers; /* new leaders propose a term marker, as our replica does */
 	uint64_t nemesis_interval;
 	size_t in_flight_bytes;
 	/* Out of 1000: how often the nemesis chooses each (enum sim_fault). */

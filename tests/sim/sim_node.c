@@ -192,7 +192,7 @@ static void on_became_leader(void *arg, uint64_t term)
 	struct sim_node *node = arg;
 
 	sim_trace(node->sim, "node %u leads in term %" PRIu64, node->number, term);
-	if (sim_client_propose_marker(node, term))
+	if (!node->sim->profile.markers || sim_client_propose_marker(node, term))
 		node->leader_term = term;
 	sim_nemesis_leader(node);
 }

@@ -30,6 +30,8 @@ static void draw_raft(struct sim *sim, struct sim_profile *profile)
 	profile->install_ms = (unsigned)PICK(sim, 1000, 3000);
 	profile->threshold = (unsigned)PICK(sim, 20, 100, 1000);
 	profile->trailing = (unsigned)PICK(sim, 1, 10, 100, 1000);
+	/* The guard must be enough without them, too. */
+	profile->markers = sim_chance(sim, 500);
 	profile->in_flight_bytes = PICK(sim, 32 * 1024, 256 * 1024);
 }
 
