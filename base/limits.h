@@ -18,10 +18,12 @@
 #define LIMIT_EVENT_BYTES         (4 * MIB)
 #define LIMIT_APPEND_EVENTS       10000u
 #define LIMIT_DEPTH               16u
+#define LIMIT_MAP_PAIRS           64u /* of params, and of what is listed in them */
 #define LIMIT_STREAM_NAME_BYTES   1024u
 #define LIMIT_TYPE_BYTES          255u
 #define LIMIT_TAG_BYTES           255u
-#define LIMIT_TAGS                32u
+#define LIMIT_TAGS                32u /* different ones ... */
+#define LIMIT_TAGS_GIVEN          64u /* ... of so many, duplicates included */
 #define LIMIT_METHOD_NAME_BYTES   64u
 #define LIMIT_TIMEOUT_MS_DEFAULT  5000u
 #define LIMIT_TIMEOUT_MS_MAX      (3600u * 1000u)

@@ -95,6 +95,13 @@ static bool refuse_type(struct decode *decode, const char *name, const char *wan
 		      msgpack_type_name(msgpack_read_type(&reader)));
 }
 
+static bool refuse_pairs(struct decode *decode, uint32_t pairs)
+{
+	ASSERT(pairs > LIMIT_MAP_PAIRS);
+	return refuse(decode, "", "must be a map of at most %u pairs, not %u", LIMIT_MAP_PAIRS,
+		      pairs);
+}
+
 static bool too_large(struct append_problem *problem, uint64_t size, uint64_t limit,
 		      const char *what)
 {
@@ -163,20 +170,23 @@ struct event_parts {
 	struct span type, data, metadata, id, tags;
 };
 
-static bool split_event(struct msgpack_reader *reader, struct event_parts *parts)
+static bool split_event(struct decode *decode, struct msgpack_reader *reader,
+			struct event_parts *parts)
 {
 	uint32_t pairs;
 
 	*parts = (struct event_parts){0};
 	if (!msgpack_read_map(reader, &pairs))
-		return false;
+		return refuse(decode, "", "must be a map");
+	if (pairs > LIMIT_MAP_PAIRS)
+		return refuse_pairs(decode, pairs);
 	for (uint32_t i = 0; i < pairs; i++) {
 		struct span name = {0}, value;
 
 		if (!msgpack_read_str(reader, &name))
 			(void)msgpack_read_skip(reader);
 		if (!msgpack_read_raw(reader, &value))
-			return false;
+			return refuse(decode, "", "must be a map");
 		if (span_equal_string(name, "type"))
 			parts->type = value;
 		else if (span_equal_string(name, "data"))
@@ -265,6 +275,9 @@ static bool read_tags(struct decode *decode, struct span raw, struct record_fiel
 		return true;
 	if (!msgpack_read_array(&reader, &count))
 		return refuse_type(decode, "tags", "an array of strings", raw);
+	if (count > LIMIT_TAGS_GIVEN)
+		return refuse(decode, "tags", "must be an array of at most %u strings, not %u",
+			      LIMIT_TAGS_GIVEN, count);
 	for (uint32_t i = 0; i < count; i++) {
 		const char *wrong = "must be a string";
 		char name[32];
@@ -312,9 +325,8 @@ static bool decode_event(struct decode *decode, struct span stream, struct msgpa
 
 	fields.stream = stream;
 	fields.metadata = (struct span){0};
-	if (!split_event(reader, &parts)) {
-		return refuse(decode, "", "must be a map");
-	}
+	if (!split_event(decode, reader, &parts))
+		return false;
 	if (parts.data.data == NULL)
 		return refuse(decode, "data", "is missing; it may be empty");
 	if (!read_type(decode, parts.type, &fields.type) ||
@@ -394,10 +406,14 @@ static bool split_write(struct decode *decode, struct msgpack_reader *reader,
 	struct span map, raw_stream = {0};
 
 	*write = (struct append_write){0};
-	if (msgpack_read_type(reader) != MSGPACK_TYPE_MAP || !msgpack_read_raw(reader, &map) ||
-	    !arguments_index(&arguments, map)) {
+	if (msgpack_read_type(reader) != MSGPACK_TYPE_MAP || !msgpack_read_raw(reader, &map))
 		return refuse(decode, "", "must be a map");
-	}
+	bool whole = arguments_index(&arguments, map);
+
+	if (arguments.pairs > LIMIT_MAP_PAIRS)
+		return refuse_pairs(decode, arguments.pairs);
+	if (!whole)
+		return refuse(decode, "", "must be a map");
 	(void)arguments_find(&arguments, "stream", &raw_stream);
 	(void)arguments_find(&arguments, "expected_version", &write->expected);
 	(void)arguments_find(&arguments, "events", &write->events);

@@ -18,11 +18,13 @@ bool arguments_index(struct arguments *arguments, struct span map)
 	struct msgpack_reader reader = msgpack_reader_of(map);
 	struct span name, value;
 
-	*arguments = (struct arguments){.map = map};
 	ASSERT(map.size <= UINT32_MAX);
-	if (!msgpack_read_map(&reader, &arguments->pairs))
+	arguments->map = map;
+	arguments->pairs = 0;
+	arguments->indexed = 0;
+	if (!msgpack_read_map(&reader, &arguments->pairs) || arguments->pairs > ARGUMENTS_MAX)
 		return false;
-	while (arguments->indexed < arguments->pairs && arguments->indexed < ARGUMENTS_INDEXED) {
+	while (arguments->indexed < arguments->pairs) {
 		if (!read_pair(&reader, &name, &value)) {
 			arguments->pairs = arguments->indexed = 0;
 			return false;
@@ -34,27 +36,7 @@ bool arguments_index(struct arguments *arguments, struct span map)
 			.value_size = (uint32_t)value.size,
 		};
 	}
-	arguments->rest = (size_t)(reader.at - map.data);
 	return true;
-}
-
-/* The last one of that name among the pairs that are not indexed. */
-static bool find_in_rest(const struct arguments *arguments, struct span wanted, struct span *value)
-{
-	struct msgpack_reader reader = {.at = arguments->map.data + arguments->rest,
-					.end = arguments->map.data + arguments->map.size};
-	bool found = false;
-	struct span name, each;
-
-	for (uint32_t i = arguments->indexed; i < arguments->pairs; i++) {
-		if (!read_pair(&reader, &name, &each))
-			break;
-		if (!span_equal(name, wanted))
-			continue;
-		*value = each;
-		found = true;
-	}
-	return found;
 }
 
 bool arguments_find(const struct arguments *arguments, const char *name, struct span *value)
@@ -62,8 +44,6 @@ bool arguments_find(const struct arguments *arguments, const char *name, struct 
 	struct span wanted = span_of_string(name);
 
 	ASSERT(wanted.size > 0);
-	if (arguments->pairs > arguments->indexed && find_in_rest(arguments, wanted, value))
-		return true;
 	for (uint32_t i = arguments->indexed; i-- > 0;) {
 		const struct argument_place *place = &arguments->places[i];
 		struct span found = {arguments->map.data + place->name_at, place->name_size};

@@ -65,7 +65,8 @@ static bool find_params_map(struct span params, struct span *map)
 		return true;
 	if (count > 1 || msgpack_read_type(&reader) != MSGPACK_TYPE_MAP)
 		return false;
-	return msgpack_read_raw(&reader, map);
+	*map = span_of(reader.at, (size_t)(reader.end - reader.at)); /* the last there is */
+	return true;
 }
 
 /* An answer has to be there in time, not to leave in time. */
@@ -87,6 +88,18 @@ static bool read_common_arguments(struct request *request)
 	return true;
 }
 
+static bool has_too_many_pairs(struct request *request)
+{
+	uint32_t pairs = request->arguments.pairs;
+
+	if (pairs <= (request->forward ? LIMIT_MAP_PAIRS : ARGUMENTS_MAX))
+		return false;
+	request_answer_invalid(request, "params",
+			       "params must be a map of at most %u pairs, not %u", LIMIT_MAP_PAIRS,
+			       pairs);
+	return true;
+}
+
 static bool refuse(struct request *request, struct span method, bool has_map)
 {
 	request->method = method_find(method);
@@ -99,7 +112,7 @@ static bool refuse(struct request *request, struct span method, bool has_map)
 				       "params must be an array of exactly one map, or empty");
 		return true;
 	}
-	if (!read_common_arguments(request))
+	if (!read_common_arguments(request) || has_too_many_pairs(request))
 		return true;
 	if (request->node->stopping && (request->method->flags & METHOD_BEGINS) != 0) {
 		request_answer_error(request, ANSWER_SHUTTING_DOWN,

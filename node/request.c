@@ -33,7 +33,7 @@ struct request *request_new(struct node *node, struct session *session, uint32_t
 	request->references = 1;
 	bool whole = arguments_index(&request->arguments, request->params);
 
-	ASSERT(whole);
+	ASSERT(whole || request->arguments.pairs > ARGUMENTS_MAX);
 	session_link_request(session, request);
 	return request;
 }

@@ -42,7 +42,8 @@ struct request {
 
 /*
  * A request with one reference, the caller's, already counted and linked to its session. `params` is
- * copied: one msgpack map that a scanner has passed. The deadline is set later, by dispatch.
+ * copied: one msgpack map that a scanner has passed; of more than ARGUMENTS_MAX pairs no argument is
+ * found. The deadline is set later, by dispatch.
  */
 struct request *request_new(struct node *node, struct session *session, uint32_t msgid,
 			    struct span params);

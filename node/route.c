@@ -14,8 +14,7 @@
 #define BACKOFF_MS_FIRST 5u
 #define BACKOFF_MS_MAX   200u
 #define RETIRED_MS       10000u /* an old leader may take so long for what was sent to it */
-#define FORWARD_PAIRS    3u
-#define FORWARD_BYTES    128u /* the added pairs, at most */
+#define FORWARD_BYTES    128u   /* the added pairs, at most */
 
 struct route {
 	struct peer_call call;
@@ -424,7 +423,7 @@ static void write_forwarded(struct buffer *into, const struct request *request, 
 
 	ASSERT(is_map);
 	buffer_clear(into);
-	msgpack_write_map(into, pairs + FORWARD_PAIRS);
+	msgpack_write_map(into, pairs + ARGUMENTS_FORWARD_PAIRS);
 	buffer_append(into, reader.at, (size_t)(reader.end - reader.at));
 	msgpack_write_string(into, "forward");
 	msgpack_write_bool(into, false);

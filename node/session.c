@@ -159,9 +159,16 @@ size_t session_unsent(const struct session *session)
 
 /* ---- messages ---- */
 
+/* The last element of a message that a scanner has passed, without another walk over it. */
+static struct span what_is_left(const struct msgpack_reader *reader)
+{
+	ASSERT(reader->at < reader->end);
+	return span_of(reader->at, (size_t)(reader->end - reader->at));
+}
+
 static void handle_request(struct session *session, struct msgpack_reader *reader)
 {
-	struct span method, params;
+	struct span method;
 	uint64_t msgid;
 
 	if (!msgpack_read_u64(reader, &msgid) || msgid > UINT32_MAX)
@@ -170,24 +177,23 @@ static void handle_request(struct session *session, struct msgpack_reader *reade
 	else if (!msgpack_read_str(reader, &method))
 		session_fail(session, ANSWER_INVALID_ARGUMENT,
 			     "no MessagePack-RPC: the method of a request must be a string");
-	else if (msgpack_read_type(reader) != MSGPACK_TYPE_ARRAY ||
-		 !msgpack_read_raw(reader, &params))
+	else if (msgpack_read_type(reader) != MSGPACK_TYPE_ARRAY)
 		session_fail(session, ANSWER_INVALID_ARGUMENT,
 			     "no MessagePack-RPC: the params of a request must be an array");
 	else
-		dispatch_request(session->node, session, (uint32_t)msgid, method, params);
+		dispatch_request(session->node, session, (uint32_t)msgid, method,
+				 what_is_left(reader));
 }
 
 static void handle_notification(struct session *session, struct msgpack_reader *reader)
 {
-	struct span method, params;
+	struct span method;
 
-	if (!msgpack_read_str(reader, &method) || msgpack_read_type(reader) != MSGPACK_TYPE_ARRAY ||
-	    !msgpack_read_raw(reader, &params))
+	if (!msgpack_read_str(reader, &method) || msgpack_read_type(reader) != MSGPACK_TYPE_ARRAY)
 		session_fail(session, ANSWER_INVALID_ARGUMENT,
 			     "no MessagePack-RPC: a notification is [2, method, [params…]]");
 	else
-		dispatch_notification(session->node, session, method, params);
+		dispatch_notification(session->node, session, method, what_is_left(reader));
 }
 
 static void handle_message(struct session *session, struct span message)

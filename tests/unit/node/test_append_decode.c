@@ -148,6 +148,57 @@ static void each_wrong_part_of_an_event_is_named(void **state)
 		assert_named(&cases[i]);
 }
 
+/* `many` with its '@' replaced by "x, x, x": so many of `each`. */
+static void repeat(struct buffer *text, const char *many, const char *each, uint32_t count)
+{
+	const char *at = strchr(many, '@');
+
+	buffer_clear(text);
+	buffer_append(text, many, (size_t)(at - many));
+	for (uint32_t i = 0; i < count; i++) {
+		buffer_append(text, ", ", i > 0 ? 2 : 0);
+		buffer_append(text, each, strlen(each));
+	}
+	buffer_append(text, at + 1, strlen(at + 1) + 1);
+}
+
+/* A walk over what is repeated, or ignored, must not take the loop's time. */
+static void what_is_repeated_is_bounded(void **state)
+{
+	static const struct {
+		const char *many, *each, *argument;
+		uint32_t bound; /* of `each` */
+	} cases[] = {
+		{"{stream: 's', events: [{type: 'T', data: '', tags: [@]}]}", "'a'",
+		 "events[0].tags", LIMIT_TAGS_GIVEN},
+		{"{stream: 's', events: [" EVENT ", {type: 'T', data: '', @}]}", "x: 1",
+		 "events[1]", LIMIT_MAP_PAIRS - 2},
+		{"{writes: [{stream: 's', events: [" EVENT "], @}]}", "x: 1", "writes[0]",
+		 LIMIT_MAP_PAIRS - 2},
+		{"{writes: [{stream: 's', events: [" EVENT
+		 "]}], checks: [{stream: 'b', expected_version: 0, @}]}",
+		 "1: 1", "checks[0]", LIMIT_MAP_PAIRS - 2},
+		{"{writes: [{stream: 's', events: [" EVENT "], @}]}", "x: 1", "writes[0]",
+		 ARGUMENTS_MAX},
+	};
+	struct buffer text = {0};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		struct trial trial;
+
+		repeat(&text, cases[i].many, cases[i].each, cases[i].bound + 1);
+		assert_named(&(struct bad){(char *)text.data, cases[i].argument});
+		if (cases[i].bound > LIMIT_MAP_PAIRS)
+			continue;
+		repeat(&text, cases[i].many, cases[i].each, cases[i].bound);
+		decode(&trial, (char *)text.data);
+		assert_true(trial.taken);
+		end(&trial);
+	}
+	buffer_close(&text);
+}
+
 #define GOOD_WRITE "{stream: 'a', events: [" EVENT "]}"
 
 static void each_wrong_argument_of_several_streams_is_named(void **state)
@@ -374,6 +425,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(each_wrong_argument_of_one_stream_is_named),
 		cmocka_unit_test(each_wrong_part_of_an_event_is_named),
+		cmocka_unit_test(what_is_repeated_is_bounded),
 		cmocka_unit_test(each_wrong_argument_of_several_streams_is_named),
 		cmocka_unit_test(what_is_too_large_is_told_with_its_limit),
 		cmocka_unit_test(events_are_counted_over_all_writes),

@@ -336,6 +336,54 @@ static void wrong_envelopes_are_refused_by_name(void **state)
 	}
 }
 
+static void ask_for_pairs(uint32_t pairs, bool forward, struct answer *answer)
+{
+	struct fake_client client;
+	struct buffer in = {0};
+
+	fake_client_open(&client, &whole);
+	begin_request(&in, 7, "ping");
+	msgpack_write_map(&in, pairs);
+	for (uint32_t i = 1; i < pairs; i++) {
+		msgpack_write_string(&in, "x");
+		msgpack_write_u64(&in, i);
+	}
+	msgpack_write_string(&in, "forward");
+	msgpack_write_bool(&in, forward);
+	session_receive(client.session, in.data, in.size);
+	session_flush(client.session);
+	struct msgpack_reader reader = msgpack_reader_of(buffer_span(&client.out));
+
+	assert_true(next_answer(&reader, answer));
+	fake_client_close_session(&client);
+	buffer_close(&in);
+}
+
+/* What another node puts behind a client's comes on top of what a client may send. */
+static void params_have_a_bound(void **state)
+{
+	static const struct {
+		uint32_t pairs;
+		bool forward;
+		const char *code;
+	} cases[] = {
+		{LIMIT_MAP_PAIRS, true, ""},
+		{LIMIT_MAP_PAIRS + 1, true, "INVALID_ARGUMENT"},
+		{ARGUMENTS_MAX, false, ""},
+		{ARGUMENTS_MAX + 1, false, "INVALID_ARGUMENT"},
+		{1000000, true, "INVALID_ARGUMENT"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		struct answer answer;
+
+		ask_for_pairs(cases[i].pairs, cases[i].forward, &answer);
+		assert_string_equal(answer.code, cases[i].code);
+		assert_string_equal(answer.argument, cases[i].code[0] != '\0' ? "params" : "");
+	}
+}
+
 /* Beyond the bound nothing more is read, and nothing is lost. */
 static void too_many_requests_stall_the_session(void **state)
 {
@@ -595,6 +643,7 @@ int main(void)
 		cmocka_unit_test(what_is_no_message_ends_the_session),
 		cmocka_unit_test(memory_grows_with_what_has_come_only),
 		cmocka_unit_test(wrong_envelopes_are_refused_by_name),
+		cmocka_unit_test(params_have_a_bound),
 		cmocka_unit_test(too_many_requests_stall_the_session),
 		cmocka_unit_test(unsent_answers_stall_the_session),
 		cmocka_unit_test(requests_in_flight_outlive_their_session),
