@@ -237,6 +237,10 @@ static bool read_role(struct request *request, bool required, enum member_role *
 		return false;
 	if (name.data == NULL && !required)
 		return true;
+	if (name.data == NULL) {
+		request_answer_invalid(request, "role", "role is missing: voter, standby or spare");
+		return false;
+	}
 	for (int each = MEMBER_VOTER; each <= MEMBER_SPARE; each++)
 		if (span_equal_string(name, member_role_name((enum member_role)each))) {
 			*role = (enum member_role)each;
@@ -254,6 +258,10 @@ static bool need_address(struct request *request, const char *name, char text[AD
 
 	if (!request_arg_str(request, name, &given))
 		return false;
+	if (given.data == NULL) {
+		request_answer_invalid(request, name, "%s is missing: HOST:PORT", name);
+		return false;
+	}
 	if (given.size == 0 || given.size >= ADDRESS_TEXT_BYTES ||
 	    memchr(given.data, '\0', given.size) != NULL) {
 		request_answer_invalid(request, name, "%s must be HOST:PORT", name);

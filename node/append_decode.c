@@ -181,11 +181,11 @@ static bool split_event(struct decode *decode, struct msgpack_reader *reader,
 	if (pairs > LIMIT_MAP_PAIRS)
 		return refuse_pairs(decode, pairs);
 	for (uint32_t i = 0; i < pairs; i++) {
-		struct span name = {0}, value;
+		struct span name = {0}, value = {0};
 
 		if (!msgpack_read_str(reader, &name))
 			(void)msgpack_read_skip(reader);
-		if (!msgpack_read_raw(reader, &value))
+		if (!msgpack_read_nil(reader) && !msgpack_read_raw(reader, &value))
 			return refuse(decode, "", "must be a map");
 		if (span_equal_string(name, "type"))
 			parts->type = value;

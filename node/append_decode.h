@@ -8,7 +8,7 @@
  *   records of one append together are at most APPEND_ITEM_BYTES_MAX (names and tags count there).
  * - one form or the other: `stream` beside `writes` is refused. Each write has an event at least.
  * - a stream in `checks` is in no write, and there once.
- * - nil is no value: leave an argument out instead.
+ * - nil is an argument that was left out.
  */
 #ifndef NODE_APPEND_DECODE_H
 #define NODE_APPEND_DECODE_H

@@ -50,7 +50,12 @@ bool arguments_find(const struct arguments *arguments, const char *name, struct 
 
 		if (!span_equal(found, wanted))
 			continue;
-		*value = span_of(arguments->map.data + place->value_at, place->value_size);
+		struct span last = {arguments->map.data + place->value_at, place->value_size};
+		struct msgpack_reader reader = msgpack_reader_of(last);
+
+		if (msgpack_read_nil(&reader))
+			return false;
+		*value = last;
 		return true;
 	}
 	return false;

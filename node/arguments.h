@@ -25,7 +25,10 @@ struct arguments {
  * than ARGUMENTS_MAX pairs (`pairs` says how many). Nothing is found in it then.
  */
 bool arguments_index(struct arguments *arguments, struct span map);
-/* The value as its bytes; false when there is none. If a name occurs twice the last one counts. */
+/*
+ * The value as its bytes; false when there is none, or it is nil, as from clients that pack what they
+ * leave out. If a name occurs twice the last one counts.
+ */
 bool arguments_find(const struct arguments *arguments, const char *name, struct span *value);
 
 #endif

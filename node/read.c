@@ -524,9 +524,10 @@ bool query_from_request(struct request *request, bool *given)
 	*given = false;
 	if (!request_arg_raw(request, "query", &raw))
 		return false;
-	struct msgpack_reader reader = msgpack_reader_of(raw);
-	if (raw.size == 0 || msgpack_read_nil(&reader))
+	if (raw.size == 0)
 		return true;
+	struct msgpack_reader reader = msgpack_reader_of(raw);
+
 	*given = msgpack_read_str(&reader, &text) && span_equal_string(text, "all");
 	if (!*given)
 		request_answer_invalid(request, "query",

@@ -80,7 +80,7 @@ void request_error_begin(struct buffer *into, uint32_t extra, enum answer_code c
 
 /*
  * Arguments by name, from the params map. Each returns true when the argument is there and right, or
- * absent with *value left as it was; false when it is wrong: then the request has been answered with
+ * absent, or nil, with *value left as it was; false when it is wrong: then the request has been answered with
  * INVALID_ARGUMENT naming it. If a name occurs twice the last one counts.
  */
 bool request_arg_u64(struct request *request, const char *name, uint64_t min, uint64_t max,

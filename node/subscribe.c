@@ -68,8 +68,7 @@ static bool get_flow(struct request *request, struct subscribe_arguments *argume
 	if (!request_arg_u64(request, "batch", 1, LIMIT_SUBSCRIPTION_BATCH, &arguments->batch) ||
 	    !request_arg_raw(request, "window", &window))
 		return false;
-	struct msgpack_reader reader = msgpack_reader_of(window);
-	if (window.size == 0 || msgpack_read_nil(&reader))
+	if (window.size == 0)
 		return true;
 	arguments->windowed = true;
 	return request_arg_u64(request, "window", 0, UINT64_MAX, &arguments->window);

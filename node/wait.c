@@ -69,8 +69,6 @@ static bool read_consistency(struct span raw, struct consistency *consistency)
 	struct msgpack_reader reader = msgpack_reader_of(raw);
 	struct span text;
 
-	if (msgpack_read_nil(&reader))
-		return true;
 	if (msgpack_read_str(&reader, &text)) {
 		if (span_equal_string(text, "linearizable"))
 			consistency->kind = CONSISTENCY_LINEARIZABLE;

@@ -301,6 +301,19 @@ class ArgumentsTest(BadInputCase):
             )
         self.assert_error("STREAM_NOT_FOUND", self.client, "read_stream", {"stream": "bad"})
 
+    def test_nil_is_an_argument_left_out(self):
+        stream = self.new_stream()
+        sent = event(id=os.urandom(16), metadata=None, tags=None)
+        nothing = dict.fromkeys(("expected_version", "on_conflict", "timeout_ms", "writes", "checks"))
+        self.client.call("append", {"stream": stream, "events": [sent], **nothing})
+        nothing = dict.fromkeys(("from", "direction", "limit", "max_bytes", "consistency"))
+        self.assertEqual(self.read(self.client, stream, **nothing)["version"], 1)
+
+    def test_too_many_pairs(self):
+        many = {f"key {number}": 0 for number in range(65)}
+        self.check("ping", [(many, "params")])
+        self.check("append", [({"stream": "bad", "events": [{**event(), **many}]}, "events[0]")])
+
     def test_reads(self):
         stream = self.new_stream()
         self.append(self.client, stream)

@@ -90,7 +90,6 @@ static void each_wrong_argument_of_one_stream_is_named(void **state)
 		{EXPECTED("-1"), "expected_version"},
 		{EXPECTED("float"), "expected_version"},
 		{EXPECTED("true"), "expected_version"},
-		{EXPECTED("nil"), "expected_version"},
 		{EXPECTED("'none'"), "expected_version"},
 		{EXPECTED("b'any'"), "expected_version"},
 		{EXPECTED("[]"), "expected_version"},
@@ -204,7 +203,7 @@ static void what_is_repeated_is_bounded(void **state)
 static void each_wrong_argument_of_several_streams_is_named(void **state)
 {
 	static const struct bad cases[] = {
-		{"{writes: nil}", "writes"},
+		{"{writes: nil}", "stream"},
 		{"{writes: 5}", "writes"},
 		{"{writes: {}}", "writes"},
 		{"{writes: []}", "writes"},
@@ -227,6 +226,8 @@ static void each_wrong_argument_of_several_streams_is_named(void **state)
 		{"{writes: [" GOOD_WRITE "], checks: 5}", "checks"},
 		{"{writes: [" GOOD_WRITE "], checks: [5]}", "checks[0]"},
 		{"{writes: [" GOOD_WRITE "], checks: [{stream: 'b'}]}",
+		 "checks[0].expected_version"},
+		{"{writes: [" GOOD_WRITE "], checks: [{stream: 'b', expected_version: nil}]}",
 		 "checks[0].expected_version"},
 		{"{writes: [" GOOD_WRITE "], checks: [{stream: 'b', expected_version: 0}, "
 		 "{expected_version: 0}]}",
@@ -372,6 +373,15 @@ static void items_say_what_was_meant(void **state)
 		 "s=3.0@0 s:T:::0 "},
 		{"{stream: 's', expected_version: 18446744073709551615, events: [" EVENT "]}",
 		 "s=1.18446744073709551615@0 s:T:::0 "},
+		{"{stream: 's', expected_version: nil, writes: nil, checks: nil, condition: nil, "
+		 "checkpoint: nil, on_conflict: nil, events: [{type: 'T', data: 'd', metadata: "
+		 "nil, "
+		 "id: nil, tags: nil}]}",
+		 "s=0.0@0 s:T:d::0 "},
+		{"{stream: nil, expected_version: nil, events: nil, writes: [{stream: 'a', "
+		 "expected_version: nil, events: [{type: 'T', data: 'd', metadata: 'm', metadata: "
+		 "nil}]}]}",
+		 "a=0.0@0 a:T:d::0 "},
 		{"{stream: 'x', stream: 's', colour: {a: [1]}, 5: 6, events: [" EVENT "]}",
 		 "s=0.0@0 s:T:::0 "},
 		{"{writes: [{stream: 'a', expected_version: 1, events: [" EVENT "]}, {stream: 'b', "

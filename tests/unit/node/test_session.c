@@ -621,6 +621,60 @@ static void a_digest_waits_for_its_position(void **state)
 	buffer_close(&in);
 }
 
+/* Of every method: all that is optional may be nil, and what is required is missing then. */
+static void nil_is_absent(void **state)
+{
+	static const struct {
+		const char *method, *params, *code, *argument;
+	} cases[] = {
+		{"ping", "{timeout_ms: nil, forward: nil}", "", ""},
+		{"append",
+		 "{stream: 'nil-1', expected_version: nil, on_conflict: nil, timeout_ms: nil, "
+		 "events: [{type: 'T', data: '', id: nil, metadata: nil, tags: nil}]}",
+		 "", ""},
+		{"read_stream",
+		 "{stream: 'nil-1', from: nil, direction: nil, limit: nil, max_bytes: nil, "
+		 "consistency: nil}",
+		 "", ""},
+		{"read_all",
+		 "{query: nil, system: nil, from: nil, direction: nil, limit: nil, max_bytes: nil, "
+		 "consistency: nil}",
+		 "", ""},
+		{"read_event", "{position: 1, id: nil, stream: nil, version: nil}", "", ""},
+		{"stream_info", "{stream: 'nil-1', consistency: nil}", "", ""},
+		{"subscribe",
+		 "{stream: 'nil-1', query: nil, after: nil, window: nil, batch: nil, system: nil}",
+		 "", ""},
+		{"subscribe", "{stream: nil, query: 'all'}", "", ""},
+		{"digest", "{position: nil}", "", ""},
+		{"cluster_add",
+		 "{id: 9, peer_address: '127.0.0.1:1', client_address: '127.0.0.1:2', role: nil}",
+		 "", ""},
+		{"cluster_transfer", "{id: nil}", "", ""},
+		{"append", "{stream: nil, events: []}", "INVALID_ARGUMENT", "stream"},
+		{"append", "{stream: 'nil-1', events: nil}", "INVALID_ARGUMENT", "events"},
+		{"read_stream", "{stream: nil}", "INVALID_ARGUMENT", "stream"},
+		{"stream_info", "{stream: nil}", "INVALID_ARGUMENT", "stream"},
+		{"read_event", "{position: nil}", "INVALID_ARGUMENT", "position"},
+		{"read_event", "{stream: 'nil-1', version: nil}", "INVALID_ARGUMENT", "version"},
+		{"subscribe", "{stream: nil}", "INVALID_ARGUMENT", "stream"},
+		{"unsubscribe", "{subscription: nil}", "INVALID_ARGUMENT", "subscription"},
+		{"cluster_add", "{id: 9, peer_address: nil}", "INVALID_ARGUMENT", "peer_address"},
+		{"cluster_assign", "{id: 9, role: nil}", "INVALID_ARGUMENT", "role"},
+		{"cluster_remove", "{id: nil}", "INVALID_ARGUMENT", "id"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		struct answer answer = ask(cases[i].method, cases[i].params);
+
+		if (strcmp(answer.code, cases[i].code) != 0 ||
+		    strcmp(answer.argument, cases[i].argument) != 0)
+			fail_msg("%s %s: %s %s", cases[i].method, cases[i].params, answer.code,
+				 answer.argument);
+	}
+}
+
 /* OVERLOADED says that nothing was proposed; the fake replica has a fate for each id. */
 static void changes_of_members_have_their_codes(void **state)
 {
@@ -651,6 +705,7 @@ int main(void)
 		cmocka_unit_test(deadlines_are_kept),
 		cmocka_unit_test(a_digest_that_waits_is_forgotten_when_it_ends),
 		cmocka_unit_test(a_digest_waits_for_its_position),
+		cmocka_unit_test(nil_is_absent),
 		cmocka_unit_test(changes_of_members_have_their_codes),
 	};
 
