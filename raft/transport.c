@@ -254,6 +254,8 @@ static struct link *link_new(struct transport *transport, uint64_t peer, const c
 	}
 	struct link *link = memory_zeroed(1, sizeof *link);
 
+	transport_contact_of(transport, peer);
+
 	link->transport = transport;
 	link->peer = peer;
 	link->purpose = purpose;

@@ -14,34 +14,66 @@
 #define USER_TIMEOUT_MS   5000
 #define KEEPALIVE_SECONDS 5
 #define COMPLAIN_AGAIN_MS 60000
+#define COMPLAIN_PAUSE_MS 1000 /* between complaints that differ: anybody can cause them */
+#define STRANGER_PAUSE_MS 5000
 
 /* ---- contacts and complaints ---- */
 
-struct contact *transport_contact_of(struct transport *transport, uint64_t peer)
+static struct contact *contact_find(struct transport *transport, uint64_t peer)
 {
 	for (uint32_t i = 0; i < transport->contact_count; i++)
 		if (transport->contacts[i].peer == peer)
 			return &transport->contacts[i];
-	/* The table is larger than any cluster; strangers share the last place. */
-	if (transport->contact_count < TRANSPORT_CONTACTS)
-		transport->contact_count++;
-	struct contact *contact = &transport->contacts[transport->contact_count - 1];
+	return NULL;
+}
 
-	*contact = (struct contact){.peer = peer};
+/* The table is larger than any cluster; whoever was silent for longest makes room. */
+static struct contact *contact_place(struct transport *transport)
+{
+	struct contact *place = &transport->contacts[0];
+
+	if (transport->contact_count < TRANSPORT_CONTACTS)
+		return &transport->contacts[transport->contact_count++];
+	for (uint32_t i = 1; i < TRANSPORT_CONTACTS; i++)
+		if (transport->contacts[i].received_ms < place->received_ms)
+			place = &transport->contacts[i];
+	return place;
+}
+
+struct contact *transport_contact_of(struct transport *transport, uint64_t peer)
+{
+	struct contact *contact = contact_find(transport, peer);
+
+	if (contact == NULL) {
+		contact = contact_place(transport);
+		*contact = (struct contact){.peer = peer};
+	}
 	return contact;
+}
+
+static bool said_lately(const struct contact *contact, const char *complaint, int64_t pause_ms)
+{
+	int64_t since_ms = clock_monotonic_ms() - contact->complained_ms;
+
+	if (contact->complaint[0] == '\0')
+		return false;
+	return since_ms < pause_ms ||
+	       (since_ms < COMPLAIN_AGAIN_MS &&
+		strncmp(contact->complaint, complaint, sizeof contact->complaint - 1) == 0);
 }
 
 void transport_complain(struct transport *transport, uint64_t peer, const char *address,
 			const char *complaint)
 {
-	struct contact *contact = transport_contact_of(transport, peer);
-	int64_t now = clock_monotonic_ms();
+	struct contact *contact = contact_find(transport, peer);
+	int64_t pause_ms = contact != NULL ? COMPLAIN_PAUSE_MS : STRANGER_PAUSE_MS;
 
-	if (strncmp(contact->complaint, complaint, sizeof contact->complaint - 1) == 0 &&
-	    now - contact->complained_ms < COMPLAIN_AGAIN_MS)
+	if (contact == NULL)
+		contact = &transport->strangers;
+	if (said_lately(contact, complaint, pause_ms))
 		return;
 	snprintf(contact->complaint, sizeof contact->complaint, "%s", complaint);
-	contact->complained_ms = now;
+	contact->complained_ms = clock_monotonic_ms();
 	log_warn("transport", "peer refused or refusing",
 		 "peer=%" PRIu64 " address=%s reason=\"%s\"", peer, address, complaint);
 }

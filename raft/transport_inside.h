@@ -33,8 +33,8 @@ struct connection {
 	struct link *link; /* outgoing; NULL once the link has let go, and for incoming ones */
 	struct connection *next;
 	bool incoming, greeted, closing;
-	int64_t deadline_ms; /* for the handshake of an incoming one */
-	uint64_t peer;
+	int64_t deadline_ms;     /* for the handshake of an incoming one */
+	uint64_t peer, instance; /* instance: as an incoming peer says */
 	char endpoint[ENDPOINT_TEXT_BYTES];
 	struct reader reader;
 };
@@ -74,8 +74,9 @@ struct transport {
 	struct link *links;
 	struct contact contacts[TRANSPORT_CONTACTS];
 	uint32_t contact_count;
-	uint32_t handles; /* uv handles and lookups that are not closed yet */
-	uint32_t sends;   /* written, callback to come */
+	struct contact strangers; /* all that nobody here asked for and nobody accepted */
+	uint32_t handles;         /* uv handles and lookups that are not closed yet */
+	uint32_t sends;           /* written, callback to come */
 	void (*idle)(void *arg);
 	void *idle_arg;
 	void (*closed)(void *arg);
@@ -94,8 +95,9 @@ struct sending {
 
 /* ---- transport_connection.c ---- */
 
+/* What is remembered of a peer that this node connects to, or has accepted; made when there is none. */
 struct contact *transport_contact_of(struct transport *transport, uint64_t peer);
-/* Log it, unless the same was said of this peer a moment ago. */
+/* Log it, unless the same was said of this peer, or anything a moment ago. */
 void transport_complain(struct transport *transport, uint64_t peer, const char *address,
 			const char *complaint);
 void transport_address_of(struct connection *connection, char text[ADDRESS_TEXT_BYTES]);

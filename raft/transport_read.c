@@ -14,13 +14,14 @@
 
 /* ---- handshakes ---- */
 
+/* A node that connects again has left its old connection; who is another one does not cut it off. */
 static void close_other_incoming(struct connection *connection)
 {
 	struct connection *other = connection->transport->connections;
 
 	for (; other != NULL; other = other->next)
 		if (other != connection && other->incoming && other->greeted &&
-		    other->peer == connection->peer)
+		    other->peer == connection->peer && other->instance == connection->instance)
 			transport_connection_close(other);
 }
 
@@ -44,6 +45,7 @@ static void on_hello(struct connection *connection, const struct handshake *hell
 	char address[ADDRESS_TEXT_BYTES];
 
 	connection->peer = hello->from;
+	connection->instance = hello->instance;
 	memcpy(connection->endpoint, hello->endpoint, sizeof connection->endpoint);
 	transport->options.judge(transport->options.arg, hello, &welcome);
 	ASSERT(welcome.verdict != HANDSHAKE_NONE);

@@ -373,6 +373,62 @@ static void garbage_closes_its_own_connection_only(void **state)
 	run_until(b.received == 1 && a.sent == 1);
 }
 
+/* A connection that said hello and has read a welcome. */
+static int say_hello(const struct side *to, uint64_t id, uint64_t instance)
+{
+	struct handshake hello = {.purpose = HANDSHAKE_RAFT};
+	struct side from = {.id = id};
+	struct buffer frame;
+	int socket_ = connect_raw(to);
+	char bytes[4096];
+
+	snprintf(from.endpoint, sizeof from.endpoint, "127.0.0.1:1/127.0.0.1:2#1");
+	fill(&from, to->id, &hello);
+	hello.instance = instance;
+	buffer_init(&frame);
+	handshake_encode(&hello, WIRE_HELLO, &frame);
+	send_raw(socket_, frame.data, frame.size);
+	buffer_close(&frame);
+	run_until(recv(socket_, bytes, sizeof bytes, 0) > 0);
+	return socket_;
+}
+
+static void refused_strangers_crowd_out_no_member(void **state)
+{
+	struct raft_io_send request;
+	struct raft_message message = heartbeat(2, 7);
+
+	(void)state;
+	b.verdict = HANDSHAKE_MISMATCH;
+	for (uint64_t id = 100; id < 200; id++)
+		close(say_hello(&b, id, id));
+	b.verdict = HANDSHAKE_ACCEPTED;
+	connect_sides(&a, &b);
+	assert_int_equal(send_to(&a, &b, &request, &message), 0);
+	run_until(b.received == 1 && a.sent == 1);
+	b.verdict = HANDSHAKE_MISMATCH;
+	for (uint64_t id = 200; id < 300; id++)
+		close(say_hello(&b, id, id));
+	assert_true(transport_last_contact_ms(b.transport, 1) >= 0);
+	assert_int_equal(transport_last_contact_ms(b.transport, 299), -1);
+}
+
+static void only_the_same_node_takes_the_place_of_a_connection(void **state)
+{
+	int first, other, again;
+
+	(void)state;
+	first = say_hello(&b, 3, 30);
+	other = say_hello(&b, 3, 31);
+	again = say_hello(&b, 3, 31);
+	run_until(is_closed(other));
+	assert_false(is_closed(first));
+	assert_false(is_closed(again));
+	close(first);
+	close(other);
+	close(again);
+}
+
 static void silent_connections_are_bounded(void **state)
 {
 	int sockets[TRANSPORT_UNGREETED + 8];
@@ -412,6 +468,8 @@ int main(void)
 		test_of(a_peer_that_goes_is_found_again),
 		test_of(who_only_asks_gets_an_answer_and_no_more),
 		test_of(garbage_closes_its_own_connection_only),
+		test_of(refused_strangers_crowd_out_no_member),
+		test_of(only_the_same_node_takes_the_place_of_a_connection),
 		test_of(silent_connections_are_bounded),
 	};
 
