@@ -288,6 +288,20 @@ bool form_was_removed(const struct form *form, uint64_t id, const char *text)
 	       was_removed(form, id, endpoint.nonce);
 }
 
+/*
+ * Whether somebody whom the configuration here lacks has no business here. A new leader may be unknown to
+ * a member that lags, but has that very member in its own configuration and so knows its nonce; a node
+ * that is being added does not know itself as a member yet, and takes whom it gets.
+ */
+static bool is_out_of_place(const struct form *form, const struct handshake *hello)
+{
+	struct endpoint own;
+
+	return form->configuration_settled &&
+	       form_find_member(form->configuration, form->node_id, &own) &&
+	       hello->to_nonce != own.nonce;
+}
+
 static unsigned judge_member(struct form *form, const struct handshake *hello,
 			     struct handshake *welcome)
 {
@@ -310,8 +324,13 @@ static unsigned judge_member(struct form *form, const struct handshake *hello,
 	if (!form->running)
 		return verdict(welcome, HANDSHAKE_LATER, 0, "node %" PRIu64 " is catching up",
 			       form->node_id);
-	bool added = member && nonce == endpoint.nonce &&
-		     peers_record(form->peers, hello->from, nonce, hello->instance);
+	bool known = member && nonce == endpoint.nonce;
+
+	if (!known && is_out_of_place(form, hello))
+		return verdict(welcome, HANDSHAKE_LATER, 0,
+			       "node %" PRIu64 " knows no such member %" PRIu64, form->node_id,
+			       hello->from);
+	bool added = known && peers_record(form->peers, hello->from, nonce, hello->instance);
 
 	return verdict(welcome, HANDSHAKE_ACCEPTED, added ? FORM_RECORDED : 0, "%s", "");
 }

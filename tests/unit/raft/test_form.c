@@ -377,6 +377,39 @@ static void a_removed_member_is_told_so(void **state)
 	close_three(nodes);
 }
 
+static enum handshake_verdict judged_as(struct node *node, const struct handshake *hello)
+{
+	struct handshake welcome = {0};
+
+	form_judge(&node->form, hello, &welcome);
+	return welcome.verdict;
+}
+
+static void who_is_no_member_is_not_let_in(void **state)
+{
+	struct node nodes[3];
+	struct handshake hello = {.purpose = HANDSHAKE_RAFT};
+
+	(void)state;
+	form_three(nodes);
+	form_hello(&nodes[1].form, 1, &hello);
+	assert_int_equal(judged_as(&nodes[0], &hello), HANDSHAKE_ACCEPTED);
+	/* An id that nobody has, and a member's id with a nonce that it never had. */
+	hello.to_nonce = 0;
+	hello.from = 9;
+	assert_int_equal(judged_as(&nodes[0], &hello), HANDSHAKE_LATER);
+	hello.from = 2;
+	hello.from_nonce ^= 1;
+	assert_int_equal(judged_as(&nodes[0], &hello), HANDSHAKE_LATER);
+	/* A node that is being added knows nobody, or not itself. */
+	raft_configuration_close(&nodes[0].configuration);
+	raft_configuration_init(&nodes[0].configuration);
+	assert_int_equal(judged_as(&nodes[0], &hello), HANDSHAKE_ACCEPTED);
+	raft_configuration_add(&nodes[0].configuration, 3, "c:1/c:2#3", RAFT_VOTER);
+	assert_int_equal(judged_as(&nodes[0], &hello), HANDSHAKE_ACCEPTED);
+	close_three(nodes);
+}
+
 /* It lags: it does not know the node that leads now. */
 static void a_member_that_is_not_known_here_yet_is_let_in(void **state)
 {
@@ -465,6 +498,7 @@ int main(void)
 		cmocka_unit_test(an_address_of_another_node_is_noticed),
 		cmocka_unit_test(a_new_node_joins_whoever_has_it_as_a_member),
 		cmocka_unit_test(a_removed_member_is_told_so),
+		cmocka_unit_test(who_is_no_member_is_not_let_in),
 		cmocka_unit_test(a_member_that_is_not_known_here_yet_is_let_in),
 		cmocka_unit_test(a_node_where_raft_does_not_run_asks_to_come_later),
 	};
