@@ -8,6 +8,7 @@
 #include "node/notify.h"
 #include "node/peer_client.h"
 #include "node/table.h"
+#include "storage/record.h"
 
 #include <errno.h>
 #include <uv.h>
@@ -46,7 +47,8 @@ struct slot {
 	enum slot_state state;
 	uint64_t from, to;
 	int64_t asked_ms;
-	uint32_t peer_number; /* who was asked */
+	uint32_t peer_number; /* who was asked ... */
+	uint64_t peer_id;     /* ... and which member that is */
 	struct buffer answer; /* FILLED, INGESTING: the whole result */
 };
 
@@ -63,10 +65,14 @@ struct catch_up {
 
 	struct peer_client *peer; /* NULL: none */
 	char peer_address[ADDRESS_TEXT_BYTES];
+	uint64_t peer_id;
 	uint32_t peer_number;  /* which one this is, counted from the start */
 	const char *peer_lost; /* why it must be left, NULL: it need not */
 	uint32_t peers_tried;  /* one after the other, since the last progress */
 	int64_t pause_ms, resume_ms;
+	/* Members whose records did not fit, since the last that did. */
+	uint64_t refused[LIMIT_MEMBERS];
+	uint32_t refused_count;
 
 	/* One work at a time: begin, ingest or end. */
 	struct work work;
@@ -117,9 +123,21 @@ static void slot_move(struct slot *slot, enum slot_state to)
 
 /* ---- peers ---- */
 
-/* Followers before the leader, which has enough to do; each in the order of the members. */
-static uint32_t list_peers(struct node *node, const struct member *peers[LIMIT_MEMBERS])
+static bool is_refused(const struct catch_up *catch_up, uint64_t id)
 {
+	for (uint32_t i = 0; i < catch_up->refused_count; i++)
+		if (catch_up->refused[i] == id)
+			return true;
+	return false;
+}
+
+/*
+ * Followers before the leader, which has enough to do; each in the order of the members. Without
+ * those that are refused.
+ */
+static uint32_t list_peers(struct catch_up *catch_up, const struct member *peers[LIMIT_MEMBERS])
+{
+	struct node *node = catch_up->node;
 	const struct replica_status *status = node_replica_status(node);
 	uint32_t count = 0;
 
@@ -129,6 +147,7 @@ static uint32_t list_peers(struct node *node, const struct member *peers[LIMIT_M
 
 			if (member->id != node->settings.node_id &&
 			    member->client_address[0] != '\0' &&
+			    !is_refused(catch_up, member->id) &&
 			    (member->id == status->leader_id) == (leader == 1))
 				peers[count++] = member;
 		}
@@ -148,7 +167,8 @@ static void leave_peer(struct catch_up *catch_up)
 			 catch_up->peer_address, catch_up->peer_lost);
 	catch_up->peer = NULL;
 	catch_up->peer_lost = NULL;
-	catch_up->peers_tried++;
+	if (!is_refused(catch_up, catch_up->peer_id)) /* else it is in no list any more */
+		catch_up->peers_tried++;
 	peer_client_free(peer); /* calls in flight end here */
 }
 
@@ -170,8 +190,12 @@ static bool have_peer(struct catch_up *catch_up)
 		return true;
 	if (clock_monotonic_ms() < catch_up->resume_ms)
 		return false;
-	uint32_t count = list_peers(catch_up->node, peers);
+	uint32_t count = list_peers(catch_up, peers);
 
+	if (count == 0 && catch_up->refused_count > 0) { /* the members have changed since */
+		catch_up->refused_count = 0;
+		count = list_peers(catch_up, peers);
+	}
 	if (count == 0)
 		log_warn("catch_up", "no other member has a client address", "");
 	if (catch_up->peers_tried >= count) {
@@ -181,6 +205,7 @@ static bool have_peer(struct catch_up *catch_up)
 	const struct member *member = peers[catch_up->peers_tried];
 
 	memcpy(catch_up->peer_address, member->client_address, sizeof catch_up->peer_address);
+	catch_up->peer_id = member->id;
 	catch_up->peer_number++;
 	catch_up->peer = peer_client_new(catch_up->node->loop, catch_up->peer_address);
 	log_info("catch_up", "pulling from a peer", "peer=%s node=%llu", catch_up->peer_address,
@@ -243,6 +268,7 @@ static void ask(struct catch_up *catch_up, struct slot *slot)
 	slot_move(slot, SLOT_ASKED);
 	slot->asked_ms = clock_monotonic_ms();
 	slot->peer_number = catch_up->peer_number;
+	slot->peer_id = catch_up->peer_id;
 	slot->call.done = answered;
 	peer_client_call(catch_up->peer, &slot->call, "read_all", buffer_span(&params));
 	buffer_close(&params);
@@ -307,7 +333,29 @@ static int find_records(struct span answer, struct span *records, uint32_t *coun
 	return -EBADMSG;
 }
 
-/* That each record follows the head, store_ingest checks; that none is beyond the range, this. */
+/* Whole records at the slot's positions, from its first one: before the store sees any. */
+static int check_records(struct catch_up *catch_up, const struct slot *slot, struct span left)
+{
+	struct record record;
+	uint64_t next = slot->from;
+
+	for (; left.size > 0; next++) {
+		if (record_parse(left, &record) != 0)
+			return error_set(&catch_up->error, -EBADMSG,
+					 "what came for position %llu is no record",
+					 (unsigned long long)next);
+		if (record.position != next || next > slot->to)
+			return error_set(&catch_up->error, -EBADMSG,
+					 "the record for position %llu says that it is at %llu",
+					 (unsigned long long)next,
+					 (unsigned long long)record.position);
+		left.data += record.bytes.size;
+		left.size -= record.bytes.size;
+	}
+	return 0;
+}
+
+/* What a record says of its stream, its time and its id, store_ingest checks. */
 static int ingest_slot(struct catch_up *catch_up, struct slot *slot)
 {
 	struct span records;
@@ -321,7 +369,9 @@ static int ingest_slot(struct catch_up *catch_up, struct slot *slot)
 		return error_set(&catch_up->error, -EBADMSG,
 				 "%u records came for positions %llu to %llu", count,
 				 (unsigned long long)slot->from, (unsigned long long)slot->to);
-	return store_ingest(catch_up->node->store, records, &catch_up->error);
+	int rc = check_records(catch_up, slot, records);
+
+	return rc != 0 ? rc : store_ingest(catch_up->node->store, records, &catch_up->error);
 }
 
 static void work_run(struct work *work)
@@ -349,6 +399,46 @@ static void work_start(struct catch_up *catch_up)
 
 /* ---- back on the loop ---- */
 
+static void fail(struct catch_up *catch_up)
+{
+	move(catch_up, CATCH_UP_FAILED);
+	uv_timer_stop(&catch_up->timer);
+	leave_peer(catch_up);
+	error_prefix(&catch_up->error, "catching up to position %llu from %s",
+		     (unsigned long long)catch_up->manifest.position, catch_up->peer_address);
+	node_fail(catch_up->node, &catch_up->error);
+}
+
+/* As far as the store took the slot's records. */
+static void note_progress(struct catch_up *catch_up, struct slot *slot)
+{
+	ASSERT(slot->from <= catch_up->ingested && catch_up->ingested <= slot->to);
+	notifier_applied(catch_up->node->notifier, slot->from, catch_up->ingested);
+	catch_up->peers_tried = 0;
+	catch_up->refused_count = 0;
+	catch_up->pause_ms = 0;
+	slot->from = catch_up->ingested + 1;
+}
+
+/* Of what came, something does not fit: others are asked for it, unless that is so of everybody's. */
+static void slot_refused(struct catch_up *catch_up, struct slot *slot)
+{
+	const struct member *peers[LIMIT_MEMBERS];
+
+	log_warn("catch_up", "records of a peer do not fit", "node=%llu reason=\"%s\"",
+		 (unsigned long long)slot->peer_id, catch_up->error.message);
+	buffer_clear(&slot->answer);
+	if (catch_up->ingested >= slot->from)
+		note_progress(catch_up, slot);
+	slot_move(slot, SLOT_WANTED);
+	if (!is_refused(catch_up, slot->peer_id) && catch_up->refused_count < LIMIT_MEMBERS)
+		catch_up->refused[catch_up->refused_count++] = slot->peer_id;
+	if (slot->peer_number == catch_up->peer_number)
+		lose_peer(catch_up, "its records do not fit");
+	if (list_peers(catch_up, peers) == 0)
+		fail(catch_up);
+}
+
 static void slot_ingested(struct catch_up *catch_up, struct slot *slot)
 {
 	buffer_clear(&slot->answer);
@@ -358,10 +448,7 @@ static void slot_ingested(struct catch_up *catch_up, struct slot *slot)
 			lose_peer(catch_up, "it does not have these records yet");
 		return;
 	}
-	notifier_applied(catch_up->node->notifier, slot->from, catch_up->ingested);
-	catch_up->peers_tried = 0;
-	catch_up->pause_ms = 0;
-	slot->from = catch_up->ingested + 1;
+	note_progress(catch_up, slot);
 	if (slot->from <= slot->to) {
 		slot_move(slot, SLOT_WANTED);
 		return;
@@ -384,16 +471,6 @@ static void finish(struct catch_up *catch_up)
 	replica_resume(catch_up->node->replica);
 }
 
-static void fail(struct catch_up *catch_up)
-{
-	move(catch_up, CATCH_UP_FAILED);
-	uv_timer_stop(&catch_up->timer);
-	leave_peer(catch_up);
-	error_prefix(&catch_up->error, "catching up to position %llu from %s",
-		     (unsigned long long)catch_up->manifest.position, catch_up->peer_address);
-	node_fail(catch_up->node, &catch_up->error);
-}
-
 static void begin_fetching(struct catch_up *catch_up)
 {
 	move(catch_up, CATCH_UP_FETCHING);
@@ -414,7 +491,9 @@ static void work_done(struct node_post *post)
 	catch_up->working = false;
 	if (catch_up->node->stopping)
 		return;
-	if (catch_up->status != 0)
+	if (catch_up->status == -EBADMSG && catch_up->state == CATCH_UP_FETCHING)
+		slot_refused(catch_up, slot_at(catch_up, 0));
+	else if (catch_up->status != 0)
 		fail(catch_up);
 	else if (catch_up->state == CATCH_UP_ENDING)
 		finish(catch_up);
@@ -526,6 +605,7 @@ void catch_up_pull(struct catch_up *catch_up, const struct manifest *manifest)
 	catch_up->manifest = *manifest;
 	catch_up->ingested = store_head(catch_up->node->store);
 	catch_up->peers_tried = 0;
+	catch_up->refused_count = 0;
 	catch_up->pause_ms = 0;
 	catch_up->rate = 0;
 	uv_timer_start(&catch_up->timer, tick, TICK_MS, TICK_MS);

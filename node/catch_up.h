@@ -12,9 +12,10 @@
  *   was cut short (bytes, or the peer's head) is asked for again from where it ended.
  *
  * A peer that cannot be reached, does not answer, answers with an error or does not have the
- * records yet: the next one, followers first, with a growing pause once all were tried; for ever. A
- * node that is killed meanwhile goes on at its head: replica calls pull again. Records that do not
- * parse, do not follow, or lead to another hash than the manifest's: the node fails, with the
+ * records yet: the next one, followers first, with a growing pause once all were tried; for ever. So
+ * too one whose records do not parse, or do not follow the head; it is asked again once others' did.
+ * A node that is killed meanwhile goes on at its head: replica calls pull again. No member has
+ * records that fit, or they lead to another hash than the manifest's: the node fails, with the
  * reason. Progress is logged once a second. Loop thread.
  */
 #ifndef NODE_CATCH_UP_H

@@ -16,6 +16,9 @@ struct peer_client {
 	struct peer_client *next;
 };
 
+/* What is wrong with all pages of a peer. */
+enum badness { GOOD, NO_PAGE, OTHER_POSITION, OTHER_VERSION, TOO_MANY, NO_RECORDS };
+
 enum behaviour { WELL, CUT_SHORT, ERROR_ANSWER, CONNECTION_LOST, NEVER_SENT };
 
 static struct harness harness;
@@ -24,6 +27,7 @@ static struct store *source; /* what every peer has, up to its head */
 static uint64_t source_index;
 static struct peer_client *clients; /* open ones, newest first */
 static uint64_t peer_head[PEERS];
+static enum badness peer_badness[PEERS];
 static uint32_t connections;
 static uint64_t asked_last; /* the highest position that was ever asked for */
 static uint64_t random_state;
@@ -113,8 +117,30 @@ static void damage(struct buffer *records)
 	}
 }
 
+/* The last record of the page becomes another one. */
+static void spoil_last(struct page *page, enum badness badness)
+{
+	struct span left = buffer_span(&page->records);
+	struct record record = {0};
+
+	while (left.size > 0) {
+		assert_int_equal(record_parse(left, &record), 0);
+		left.data += record.bytes.size;
+		left.size -= record.bytes.size;
+	}
+	size_t at = (size_t)(record.bytes.data - page->records.data);
+
+	if (badness == OTHER_POSITION)
+		page->records.data[at + RECORD_POSITION_OFFSET + 7] ^= 1;
+	else if (badness == OTHER_VERSION)
+		page->records.data[at + RECORD_VERSION_OFFSET] ^= 1;
+	else if (badness == NO_RECORDS) /* nine numbers in an array: whole, as MessagePack goes */
+		memset(page->records.data + at + 1, 0, record.bytes.size - 1);
+}
+
 /* What a peer whose head is `head` answers. */
-static void make_page(uint64_t from, uint64_t limit, uint64_t head, struct buffer *into)
+static void make_page(uint64_t from, uint64_t limit, uint64_t head, enum badness badness,
+		      struct buffer *into)
 {
 	struct read_range range = {.from = from, .bytes_max = 100 * KIB};
 	struct page page = {0};
@@ -126,6 +152,13 @@ static void make_page(uint64_t from, uint64_t limit, uint64_t head, struct buffe
 		assert_int_equal(store_read_all(source, &range, true, &page, &error), 0);
 	}
 	damage(&page.records);
+	if (page.count > 0)
+		spoil_last(&page, badness);
+	if (badness == NO_PAGE) {
+		msgpack_write_map(into, 0);
+		buffer_close(&page.records);
+		return;
+	}
 	msgpack_write_map(into, 4);
 	msgpack_write_string(into, "next");
 	msgpack_write_u64(into, page.next);
@@ -141,13 +174,18 @@ static void make_page(uint64_t from, uint64_t limit, uint64_t head, struct buffe
 
 static void answer_call(struct peer_client *peer, uint64_t limit_max)
 {
-	uint64_t head = peer_head[(uint32_t)(peer->address[5] - '0') - 2];
+	uint32_t number = (uint32_t)(peer->address[5] - '0') - 2;
+	uint64_t head = peer_head[number];
+	enum badness badness = peer_badness[number];
 	uint64_t from = peer->from[0], limit = peer->limit[0];
 	struct peer_call *call = take_call(peer);
 	struct buffer page;
 
 	buffer_init(&page);
-	make_page(from, limit < limit_max ? limit : limit_max, head, &page);
+	if (badness == TOO_MANY)
+		make_page(from, limit + 1, head, badness, &page);
+	else
+		make_page(from, limit < limit_max ? limit : limit_max, head, badness, &page);
 	call->done(call, PEER_ANSWERED, (struct span){0}, buffer_span(&page));
 	buffer_close(&page);
 }
@@ -212,6 +250,7 @@ static int setup_source(void **state)
 	asked_last = 0;
 	faulty = false;
 	damaged_position = 0;
+	memset(peer_badness, 0, sizeof peer_badness);
 	random_state = 1;
 	return 0;
 }
@@ -380,6 +419,47 @@ static void it_waits_until_somebody_has_the_records(void **state)
 	assert_equals(&manifest);
 }
 
+static const enum badness kinds[] = {NO_PAGE, OTHER_POSITION, OTHER_VERSION, TOO_MANY, NO_RECORDS};
+
+/* Node 3 is asked first, then 4, then 2. */
+static void peers_whose_records_do_not_fit_are_left(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(kinds); i++) {
+		uint32_t before = connections;
+
+		source_append(60);
+		struct manifest manifest = source_manifest();
+
+		source_append(1); /* so that there is more than what is wanted */
+		peer_badness[1] = kinds[i];
+		peer_badness[2] = kinds[(i + 1) % COUNT_OF(kinds)];
+		pull(&manifest);
+		assert_equals(&manifest);
+		assert_true(connections >= before + 3);
+	}
+}
+
+/* Who cannot be reached might have them. */
+static void records_that_do_not_fit_end_nothing_while_others_are_away(void **state)
+{
+	(void)state;
+	source_append(60);
+	struct manifest manifest = source_manifest();
+
+	peer_badness[1] = OTHER_POSITION;
+	catch_up_pull(harness.node.catch_up, &manifest);
+	for (uint32_t before = connections; connections < before + 12;) {
+		if (clients != NULL && strcmp(clients->address, "node-3") != 0)
+			end_calls(clients, PEER_NEVER_SENT);
+		step();
+	}
+	assert_int_equal(store_head(harness.node.store), 0);
+	while (!harness.resumed)
+		step();
+	assert_equals(&manifest);
+}
+
 static void peers_that_fail_in_every_way(void **state)
 {
 	(void)state;
@@ -488,6 +568,18 @@ static void another_hash_than_the_manifests_ends_the_node(void **state)
 	assert_failure("are not those of the cluster");
 }
 
+static void nobodys_records_fit(void **state)
+{
+	(void)state;
+	source_append(50);
+	struct manifest manifest = source_manifest();
+
+	for (size_t i = 0; i < PEERS; i++)
+		peer_badness[i] = kinds[i];
+	pull_in_a_child(&manifest);
+	assert_failure("");
+}
+
 static void a_record_that_is_another_one_ends_the_node(void **state)
 {
 	(void)state;
@@ -512,10 +604,13 @@ int main(void)
 		TEST(followers_are_asked_before_the_leader),
 		TEST(peers_that_lack_records_are_left_for_others),
 		TEST(it_waits_until_somebody_has_the_records),
+		TEST(peers_whose_records_do_not_fit_are_left),
+		TEST(records_that_do_not_fit_end_nothing_while_others_are_away),
 		TEST(peers_that_fail_in_every_way),
 		TEST(a_node_that_is_killed_goes_on_at_its_head),
 		TEST(subscribers_see_what_is_pulled),
 		TEST_IN_CHILD(another_hash_than_the_manifests_ends_the_node),
+		TEST_IN_CHILD(nobodys_records_fit),
 		TEST_IN_CHILD(a_record_that_is_another_one_ends_the_node),
 	};
 
