@@ -50,7 +50,7 @@ struct sim_profile {
 	uint64_t client_interval;
 	unsigned payload_max;
 	uint64_t uncommitted_max; /* entries; then a leader pushes back */
-	bool markers; /* new leaders propose a term marker, as our replica does */
+	bool markers;             /* new leaders propose a term marker, as our replica does */
 	uint64_t nemesis_interval;
 	size_t in_flight_bytes;
 	/* Out of 1000: how often the nemesis chooses each (enum sim_fault). */
@@ -324,7 +324,7 @@ void sim_client_forget(struct sim_node *node);
 bool sim_client_propose_marker(struct sim_node *node, raft_term term);
 
 void sim_nemesis_start(struct sim *sim);
-void sim_nemesis_leader(struct sim_node *node); /* it has just become one */
+void sim_nemesis_leader(struct sim_node *node); /* it has just become one, or changed members */
 void sim_nemesis_calm(struct sim *sim);         /* heal everything */
 
 /* ---- checks (sim_check.c) ---- */

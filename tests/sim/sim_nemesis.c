@@ -66,13 +66,14 @@ static void run_fresh(struct sim *sim, struct sim_node *node, void *data)
 		sim->outcome.faults[FAULT_FRESH]++;
 }
 
-/* What a new leader does first is the delicate part: let many end there. */
+/* What a new leader does first, and what it has just begun, are the delicate parts: let many end there. */
 void sim_nemesis_leader(struct sim_node *node)
 {
 	struct sim *sim = node->sim;
+	uint64_t longest = (sim_chance(sim, 500) ? 5 : 40) * SIM_MS;
 
 	if (!sim->calm && sim_chance(sim, sim->profile.weight[FAULT_FRESH]))
-		sim_after(sim, sim_between(sim, 0, 40 * SIM_MS), "fresh", run_fresh, node, NULL);
+		sim_after(sim, sim_between(sim, 0, longest), "fresh", run_fresh, node, NULL);
 }
 
 static void run_resume(struct sim *sim, struct sim_node *node, void *data)
@@ -274,7 +275,9 @@ static bool change_members(struct sim_node *leader)
 	leader->change = change;
 	bool struck = change_member(sim, leader, change, node) == 0;
 
-	if (!struck) {
+	if (struck) {
+		sim_nemesis_leader(leader);
+	} else {
 		leader->change = NULL;
 		memory_free(change);
 	}

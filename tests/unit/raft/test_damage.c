@@ -5,17 +5,17 @@
  *
  * Each life of the node is a process of its own: libraft 0.15 may abort, and a kill is a kill.
  */
-#include "../unit.h"
+#include "tests/unit/unit.h"
 
 #include "base/assert.h"
 #include "raft/fsm.h"
 #include "raft/hardstate.h"
+#include "raft/io.h"
 #include "raft/preflight.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <glob.h>
-#include <raft/uv.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -63,7 +63,7 @@ struct node {
 	unsigned written;
 };
 
-static int transport_init(struct raft_uv_transport *transport, raft_id id, const char *address)
+static int nowhere_init(struct raft_uv_transport *transport, raft_id id, const char *address)
 {
 	(void)transport;
 	(void)id;
@@ -71,15 +71,15 @@ static int transport_init(struct raft_uv_transport *transport, raft_id id, const
 	return 0;
 }
 
-static int transport_listen(struct raft_uv_transport *transport, raft_uv_accept_cb accept)
+static int nowhere_listen(struct raft_uv_transport *transport, raft_uv_accept_cb accept)
 {
 	(void)transport;
 	(void)accept;
 	return 0;
 }
 
-static int transport_connect(struct raft_uv_transport *transport, struct raft_uv_connect *request,
-			     raft_id id, const char *address, raft_uv_connect_cb connected)
+static int nowhere_connect(struct raft_uv_transport *transport, struct raft_uv_connect *request,
+			   raft_id id, const char *address, raft_uv_connect_cb connected)
 {
 	(void)transport;
 	(void)request;
@@ -89,7 +89,7 @@ static int transport_connect(struct raft_uv_transport *transport, struct raft_uv
 	return RAFT_NOCONNECTION;
 }
 
-static void transport_close(struct raft_uv_transport *transport, raft_uv_transport_close_cb closed)
+static void nowhere_close(struct raft_uv_transport *transport, raft_uv_transport_close_cb closed)
 {
 	closed(transport);
 }
@@ -149,10 +149,10 @@ static void open_node(struct node *node)
 		on_fail(NULL, &error);
 	ASSERT(uv_loop_init(&node->loop) == 0);
 	node->transport = (struct raft_uv_transport){
-		.init = transport_init,
-		.listen = transport_listen,
-		.connect = transport_connect,
-		.close = transport_close,
+		.init = nowhere_init,
+		.listen = nowhere_listen,
+		.connect = nowhere_connect,
+		.close = nowhere_close,
 	};
 	ASSERT(raft_uv_init(&node->io, &node->loop, raft_directory, &node->transport) == 0);
 	node->io.version = 2;

@@ -1,5 +1,5 @@
 /* The hard state on file: what was saved is there again, and damage is told from absence. */
-#include "../unit.h"
+#include "tests/unit/unit.h"
 
 #include "raft/hardstate.h"
 

@@ -1,5 +1,5 @@
 /* The payload of a raft entry: what was sealed opens, and every single damaged bit is found. */
-#include "../unit.h"
+#include "tests/unit/unit.h"
 
 #include "raft/payload.h"
 
