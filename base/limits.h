@@ -36,8 +36,11 @@
 #define LIMIT_CONNECTIONS        4096u
 #define LIMIT_HANDSHAKE_MS       5000u
 #define LIMIT_OUT_QUEUE_BYTES    (8 * MIB)
-#define LIMIT_REQUESTS_IN_FLIGHT 4096u  /* of one connection; beyond, its socket is not read */
-#define LIMIT_SUBSCRIPTIONS      16384u /* of one connection */
+#define LIMIT_NODE_UNSENT_BYTES  (256 * MIB) /* of all connections; beyond, each has less: */
+#define LIMIT_PRESSED_OUT_BYTES  (64 * KIB)  /* ... unsent before it waits ... */
+#define LIMIT_PRESSED_PAGE_BYTES (256 * KIB) /* ... and in a page, but for a large event */
+#define LIMIT_REQUESTS_IN_FLIGHT 4096u       /* of one connection; beyond, its socket is not read */
+#define LIMIT_SUBSCRIPTIONS      16384u      /* of one connection */
 
 /* Reads, subscriptions, catching up. */
 #define LIMIT_READ_BYTES                 (LIMIT_MESSAGE_BYTES - 64 * KIB)

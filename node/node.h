@@ -46,6 +46,7 @@ struct node {
 	uint8_t cluster_id[CLUSTER_ID_BYTES];
 	int64_t started_ms;
 	bool stopping;
+	uint64_t unsent_bytes;          /* of all sessions; node/session.c counts them */
 	struct node_counters *counters; /* node/stats.h */
 	struct node_inside *inside;     /* private to node.c */
 };

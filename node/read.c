@@ -263,11 +263,6 @@ static void reading_answer(struct reading *reading)
 
 /* ---- lanes ---- */
 
-static size_t out_queue_bytes(const struct reader *reader)
-{
-	return reader->node->settings.out_queue_bytes;
-}
-
 static struct lane *lane_of(struct reader *reader, struct session *session)
 {
 	uint64_t hash = table_hash_number((uintptr_t)session);
@@ -341,7 +336,7 @@ static void lane_await_drain(struct lane *lane)
 	if (lane->drains)
 		return;
 	lane->drains = true;
-	lane->drain.below = out_queue_bytes(lane->first->reader) / 2 + 1;
+	lane->drain.below = session_unsent_max(lane->session) / 2 + 1;
 	lane->drain.drained = lane_drained;
 	session_await_drain(lane->session, &lane->drain);
 }
@@ -361,7 +356,7 @@ static bool node_has_room(const struct reader *reader, const struct reading *rea
 static bool lane_has_room(const struct lane *lane)
 {
 	return lane->running == 0 ||
-	       (lane->running < LIMIT_SESSION_READS &&
+	       (!session_is_pressed(lane->session) && lane->running < LIMIT_SESSION_READS &&
 		lane->running_bytes + bytes_of(lane->first) <= LIMIT_SESSION_READ_BYTES);
 }
 
@@ -381,6 +376,9 @@ static void lane_start(struct reader *reader, struct lane *lane)
 	struct reading *reading = lane->first;
 
 	lane_remove(lane, reading);
+	if (session_is_pressed(lane->session) &&
+	    reading->range.bytes_max > LIMIT_PRESSED_PAGE_BYTES)
+		reading->range.bytes_max = LIMIT_PRESSED_PAGE_BYTES;
 	reading->place = READING_RUNS;
 	lane->running++;
 	lane->running_bytes += bytes_of(reading);
@@ -394,7 +392,7 @@ static void lane_start(struct reader *reader, struct lane *lane)
 static void lane_run(struct reader *reader, struct lane *lane)
 {
 	while (lane->first != NULL && !lane->in_turn && lane_has_room(lane)) {
-		if (session_unsent(lane->session) >= out_queue_bytes(reader)) {
+		if (session_unsent(lane->session) >= session_unsent_max(lane->session)) {
 			lane_await_drain(lane);
 			return;
 		}

@@ -31,6 +31,7 @@ struct session {
 	struct buffer in;               /* what has come of messages that are not handled yet */
 	struct buffer out;              /* gathered since the last flush */
 	size_t unsent;                  /* with the transport */
+	size_t unsent_counted;          /* in the node's sum */
 	struct request *requests;
 	uint32_t request_count;
 	size_t request_bytes; /* of their params */
@@ -76,12 +77,23 @@ void session_free(struct session *session)
 		request_abandon(session->requests);
 	ASSERT(session->request_count == 0 && session->request_bytes == 0);
 	ASSERT(session->drains == NULL);
+	session->node->unsent_bytes -= session->unsent_counted;
 	buffer_close(&session->in);
 	buffer_close(&session->out);
 	memory_free(session);
 }
 
 /* ---- output ---- */
+
+static void count_unsent(struct session *session)
+{
+	struct node *node = session->node;
+
+	ASSERT(node->unsent_bytes >= session->unsent_counted);
+	node->unsent_bytes -= session->unsent_counted;
+	session->unsent_counted = session_unsent(session);
+	node->unsent_bytes += session->unsent_counted;
+}
 
 static void mark_dirty(struct session *session)
 {
@@ -107,6 +119,7 @@ void session_answer_result(struct session *session, uint32_t msgid, struct span 
 	msgpack_write_u64(&session->out, msgid);
 	msgpack_write_nil(&session->out);
 	buffer_append_span(&session->out, result);
+	count_unsent(session);
 }
 
 void session_answer_error(struct session *session, uint32_t msgid, struct span error)
@@ -117,6 +130,7 @@ void session_answer_error(struct session *session, uint32_t msgid, struct span e
 	msgpack_write_u64(&session->out, msgid);
 	buffer_append_span(&session->out, error);
 	msgpack_write_nil(&session->out);
+	count_unsent(session);
 }
 
 void session_notify(struct session *session, const char *method, struct span params)
@@ -126,6 +140,7 @@ void session_notify(struct session *session, const char *method, struct span par
 	begin_output(session, 3, MESSAGE_NOTIFY);
 	msgpack_write_string(&session->out, method);
 	buffer_append_span(&session->out, params);
+	count_unsent(session);
 }
 
 void session_write_last_error(struct buffer *into, enum answer_code code, const char *message)
@@ -155,6 +170,20 @@ void session_fail(struct session *session, enum answer_code code, const char *me
 size_t session_unsent(const struct session *session)
 {
 	return session->unsent + session->out.size;
+}
+
+bool session_is_pressed(const struct session *session)
+{
+	return session->node->unsent_bytes > LIMIT_NODE_UNSENT_BYTES;
+}
+
+size_t session_unsent_max(const struct session *session)
+{
+	size_t usual = session->node->settings.out_queue_bytes;
+
+	return session_is_pressed(session) && usual > LIMIT_PRESSED_OUT_BYTES
+		       ? LIMIT_PRESSED_OUT_BYTES
+		       : usual;
 }
 
 /* ---- messages ---- */
@@ -240,11 +269,9 @@ static void refuse_bytes(struct session *session, enum msgpack_scan found)
 
 static bool is_stalled(const struct session *session)
 {
-	const struct node_settings *settings = &session->node->settings;
-
 	return session->request_count >= LIMIT_REQUESTS_IN_FLIGHT ||
-	       session->request_bytes > 2 * settings->max_message ||
-	       session_unsent(session) > settings->out_queue_bytes;
+	       session->request_bytes > 2 * session->node->settings.max_message ||
+	       session_unsent(session) > session_unsent_max(session);
 }
 
 /* Handle the whole messages at the front of the bytes; how many bytes they took. */
@@ -389,6 +416,7 @@ static void call_drained(struct session *session)
 void session_set_unsent(struct session *session, size_t bytes)
 {
 	session->unsent = bytes;
+	count_unsent(session);
 	if (session->drains != NULL || session->paused)
 		mark_dirty(session);
 }
@@ -400,6 +428,7 @@ static void hand_over(struct session *session)
 	session->node->counters->bytes_out += session->out.size;
 	session->transport.write(session->transport.arg, &session->out);
 	ASSERT(session->out.size == 0);
+	count_unsent(session);
 	if (session->out.capacity > OUT_KEPT_BYTES)
 		buffer_close(&session->out);
 }

@@ -78,6 +78,9 @@ void session_answer_error(struct session *session, uint32_t msgid, struct span e
 void session_notify(struct session *session, const char *method, struct span params);
 /* Unsent bytes, gathered ones included: a subscription waits while it is over its share. */
 size_t session_unsent(const struct session *session);
+/* How many of them it may have before it waits: fewer while all sessions together have too many. */
+size_t session_unsent_max(const struct session *session);
+bool session_is_pressed(const struct session *session); /* the latter */
 /* Called (once) when session_unsent has fallen below `below`. One waiter per struct. */
 struct session_drain {
 	size_t below;

@@ -13,7 +13,7 @@
 
 /* What the gauges are taken from. */
 struct stats_now {
-	uint64_t uptime_ms, connections, requests_in_flight;
+	uint64_t uptime_ms, connections, requests_in_flight, unsent_bytes;
 	uint64_t rss_max_bytes, cpu_ms;
 	struct store_status store;
 	const struct replica_status *replica;
@@ -47,6 +47,7 @@ static void take_now(struct node *node, struct stats_now *now)
 		now->connections = streams_count(streams);
 		now->requests_in_flight = streams_requests_in_flight(streams);
 	}
+	now->unsent_bytes = node->unsent_bytes;
 	take_usage(now);
 	store_get_status(node->store, &now->store);
 	now->replica = node_replica_status(node);

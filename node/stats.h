@@ -38,6 +38,7 @@ struct node_counters {
 	X(uptime_ms, now->uptime_ms, "since the start of the process")                             \
 	X(connections, now->connections, "client connections")                                     \
 	X(requests_in_flight, now->requests_in_flight, "requests that wait for an answer")         \
+	X(unsent_bytes, now->unsent_bytes, "answers and notifications that wait to be sent")       \
 	X(reads, now->reader.reads, "reads answered")                                              \
 	X(read_events, now->reader.events, "events in them")                                       \
 	X(read_bytes, now->reader.bytes, "bytes in them")                                          \

@@ -84,7 +84,7 @@ static void enter_live(struct subscription *subscription)
 /* Beyond so many unsent bytes of its session, a subscription waits. */
 static size_t share_of(const struct subscription *subscription)
 {
-	uint64_t half = subscription->notifier->node->settings.out_queue_bytes / 2;
+	size_t half = session_unsent_max(subscription->subscriber->session) / 2;
 
 	return half < LIMIT_SUBSCRIPTION_UNSENT_BYTES ? half : LIMIT_SUBSCRIPTION_UNSENT_BYTES;
 }

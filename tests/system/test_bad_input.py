@@ -15,6 +15,8 @@ KIB, MIB = 1 << 10, 1 << 20
 MEMORY_SLACK = 64 * MIB
 MUTES = 3  # clients that never read
 MUTE_BYTES = 48 * MIB  # what each may hold: the out-queue, and pages on their way to it
+MANY_MUTES = 80
+MANY_MUTES_BYTES = 800 * MIB  # LIMIT_NODE_UNSENT_BYTES, LIMIT_NODE_READ_BYTES, and what is copied
 
 
 def nested(levels):
@@ -193,6 +195,24 @@ class NeverReadsTest(BadInputCase):
             self.push(mute, request * 20000)
         time.sleep(1)
         self.assert_unharmed(MUTES * MUTE_BYTES)
+
+    def test_many_clients_that_ask_for_large_pages_and_never_read(self):
+        """What one connection may hold does not multiply: the node has a bound of its own."""
+        for _ in range(20):
+            self.append(self.client, self.new_stream(), events=[event(data=b"x" * MIB)])
+        self.memory_before = self.leader.memory_bytes()
+        host, port = self.leader.address.split(":")
+        request = packed([0, 1, "read_all", [{"max_bytes": 16 * MIB, "limit": 10000}]])
+        for _ in range(MANY_MUTES):
+            mute = socket.create_connection((host, int(port)), timeout=5)
+            self.addCleanup(mute.close)
+            mute.sendall(request * 4)
+        peak = 0
+        for _ in range(20):
+            time.sleep(0.1)
+            peak = max(peak, self.leader.memory_bytes() - self.memory_before)
+        self.assertLess(peak, MANY_MUTES_BYTES, "memory of the node grew")
+        self.assert_unharmed(MANY_MUTES_BYTES)
 
     def push(self, mute, data):
         """As much as the node takes within two seconds."""

@@ -577,6 +577,55 @@ static void a_session_that_does_not_read_starts_no_more_reads(void **state)
 	assert_int_equal(status.running_bytes_max, 0);
 }
 
+/* Others hold so much that each has less, and smaller pages; who reads goes on, who does not, waits. */
+static void while_the_node_holds_too_much_each_session_has_less(void **state)
+{
+	struct reader_status status;
+
+	(void)state;
+	store_append(harness.node.store, ++harness.index, "a", 1000, 1000);
+	harness.node.unsent_bytes = LIMIT_NODE_UNSENT_BYTES + 1;
+	client.slow = true;
+	for (int i = 0; i < 10; i++)
+		client_send(&client, "read_all", params_format(&params, "{", 0));
+	harness_settle(&harness);
+	session_flush(client.session);
+	harness_settle(&harness);
+	reader_get_status(harness.node.reader, &status);
+	assert_int_equal(status.reads, 1);
+	assert_true(session_unsent(client.session) <= LIMIT_PRESSED_PAGE_BYTES + KIB);
+	assert_int_equal(harness.node.unsent_bytes,
+			 LIMIT_NODE_UNSENT_BYTES + 1 + session_unsent(client.session));
+	for (uint64_t reads = 1; reads < 10; reads = status.reads) {
+		client.unsent = 0;
+		session_set_unsent(client.session, 0);
+		session_flush(client.session);
+		harness_settle(&harness);
+		session_flush(client.session);
+		reader_get_status(harness.node.reader, &status);
+		assert_int_equal(status.reads, reads + 1);
+	}
+	client.unsent = 0;
+	session_set_unsent(client.session, 0);
+	assert_int_equal(harness.node.unsent_bytes, LIMIT_NODE_UNSENT_BYTES + 1);
+	harness.node.unsent_bytes = 0;
+}
+
+static void names_may_begin_with_a_dash(void **state)
+{
+	(void)state;
+	for (int flushed = 0; flushed <= 1; flushed++) {
+		harness_append(&harness, "-", 1);
+		harness_append(&harness, "-1", 2);
+		if (flushed)
+			harness_flush(&harness);
+	}
+	ASSERT_EVENTS(call("read_stream", params_format(&params, "{ss", 1, "stream", "-")), 1, 1,
+		      2);
+	ASSERT_EVENTS(call("read_stream", params_format(&params, "{ss", 1, "stream", "-1")), 0, 2,
+		      3, 5, 6);
+}
+
 static void a_session_can_go_with_reads_in_every_place(void **state)
 {
 	struct reader_status status;
@@ -639,6 +688,8 @@ int main(void)
 		TEST(without_a_leader_a_linearizable_read_says_so),
 		TEST(the_leader_tells_others_its_barrier),
 		TEST(a_session_that_does_not_read_starts_no_more_reads),
+		TEST(while_the_node_holds_too_much_each_session_has_less),
+		TEST(names_may_begin_with_a_dash),
 		TEST(a_session_can_go_with_reads_in_every_place),
 		TEST(reads_that_wait_when_the_node_ends_are_refused),
 	};
