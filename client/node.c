@@ -246,7 +246,7 @@ void node_check_silence(struct annal_client *client, struct node *node)
 		since = node->busy_ms;
 	if (client->now_ms - since > DEAD_MS) {
 		node_failed(client, node, "it does not answer");
-	} else if (client->now_ms - since > PING_MS && node->pinged_ms < since) {
+	} else if (client->now_ms - since > PING_MS && node->pinged_ms <= since) {
 		node->pinged_ms = client->now_ms;
 		link_write(&node->link, buffer_span(&client->ping));
 	}

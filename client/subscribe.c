@@ -183,7 +183,7 @@ static void check_silence(struct annal_subscription *subscription)
 
 	if (silence > (subscription->state == SUBSCRIPTION_ASKING ? ASKING_MS : DEAD_MS)) {
 		lose(subscription, "it does not answer");
-	} else if (silence > PING_MS && subscription->pinged_ms < since &&
+	} else if (silence > PING_MS && subscription->pinged_ms <= since &&
 		   subscription->state == SUBSCRIPTION_LIVE) {
 		subscription->pinged_ms = client->now_ms;
 		link_write(&subscription->link, buffer_span(&client->ping));

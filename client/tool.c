@@ -79,7 +79,8 @@ void tool_explain(const struct annal_error *error)
 			      (const char *)violation->state.data);
 	}
 	if (error->outcome_unknown)
-		tool_complain("  it may still happen; with the same --id doing it again is safe");
+		tool_complain(
+			"  it may still happen; an append done again with the same ids is safe");
 }
 
 enum tool_exit tool_failed(struct annal_client *client, const char *what)
@@ -127,8 +128,10 @@ struct annal_client *tool_connect(const struct tool *tool, const char *url, cons
 	char message[512], whole[4096], timeout[32] = "";
 	const char *separator = strchr(url, '?') == NULL ? "?" : "&";
 
-	if (tool->timeout_ms > 0)
-		snprintf(timeout, sizeof timeout, "&timeout_ms=%u", tool->timeout_ms);
+	uint32_t timeout_ms = tool->timeout_ms > 0 ? tool->timeout_ms : tool->command->timeout_ms;
+
+	if (timeout_ms > 0)
+		snprintf(timeout, sizeof timeout, "&timeout_ms=%u", timeout_ms);
 	int size = snprintf(whole, sizeof whole, "%s%sclient=annal-%s%s%s%s", url, separator,
 			    tool->command->name, timeout, options[0] != '\0' ? "&" : "", options);
 

@@ -40,6 +40,7 @@ struct tool_command {
 	error_t (*parse)(int key, char *argument, struct argp_state *state);
 	size_t arguments_size;
 	const char *client_options; /* of the URL; NULL: none */
+	uint32_t timeout_ms;        /* unless --timeout says otherwise; 0: 5000 */
 	enum tool_exit (*run)(struct tool *tool);
 };
 

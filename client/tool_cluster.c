@@ -261,5 +261,6 @@ const struct tool_command tool_cluster = {
 	.options = options,
 	.parse = parse,
 	.arguments_size = sizeof(struct arguments),
+	.timeout_ms = 60000, /* a new voter catches up first */
 	.run = run,
 };

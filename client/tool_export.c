@@ -5,6 +5,8 @@
 #include "base/memory.h"
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <zstd.h>
 
@@ -43,7 +45,9 @@ static error_t parse(int key, char *argument, struct argp_state *state)
 
 struct sink {
 	FILE *file;
-	ZSTD_CStream *zstd; /* NULL: plain */
+	const char *path;    /* NULL: standard output */
+	char part[PATH_MAX]; /* what is written until it is whole; "": the path itself (a device) */
+	ZSTD_CStream *zstd;  /* NULL: plain */
 	struct buffer text, packed;
 };
 
@@ -107,11 +111,27 @@ static enum annal_code write_events(struct annal_client *client, const struct an
 	return code;
 }
 
+/* What is there already is replaced when the new file is whole, and not before. */
+static bool name_part(struct sink *sink)
+{
+	struct stat status;
+
+	if (stat(sink->path, &status) == 0 && !S_ISREG(status.st_mode))
+		return true;
+	return (size_t)snprintf(sink->part, sizeof sink->part, "%s.part", sink->path) <
+	       sizeof sink->part;
+}
+
 static bool open_sink(struct sink *sink, const char *path)
 {
 	sink->file = stdout;
-	if (path != NULL && strcmp(path, "-") != 0)
-		sink->file = fopen(path, "w");
+	if (path != NULL && strcmp(path, "-") != 0) {
+		sink->path = path;
+		errno = ENAMETOOLONG;
+		sink->file = NULL;
+		if (name_part(sink))
+			sink->file = fopen(sink->part[0] != '\0' ? sink->part : path, "w");
+	}
 	if (sink->file == NULL) {
 		tool_complain("export: cannot open %s: %s", path, strerror(errno));
 		return false;
@@ -121,13 +141,29 @@ static bool open_sink(struct sink *sink, const char *path)
 	return true;
 }
 
+static enum tool_exit close_file(struct sink *sink, enum tool_exit outcome)
+{
+	bool whole = outcome == TOOL_DONE;
+
+	if (whole && fsync(fileno(sink->file)) != 0 && errno != EINVAL && errno != EROFS)
+		whole = false;
+	if (fclose(sink->file) != 0)
+		whole = false;
+	if (whole && sink->part[0] != '\0' && rename(sink->part, sink->path) != 0)
+		whole = false;
+	if (!whole && outcome == TOOL_DONE) {
+		tool_complain("export: cannot write %s: %s", sink->path, strerror(errno));
+		outcome = TOOL_REFUSED;
+	}
+	if (!whole && sink->part[0] != '\0')
+		unlink(sink->part);
+	return outcome;
+}
+
 static enum tool_exit close_sink(struct sink *sink, enum tool_exit outcome)
 {
-	if (sink->file != stdout && outcome == TOOL_DONE && fsync(fileno(sink->file)) != 0 &&
-	    errno != EINVAL && errno != EROFS)
-		outcome = TOOL_REFUSED;
-	if (sink->file != stdout && fclose(sink->file) != 0)
-		outcome = TOOL_REFUSED;
+	if (sink->path != NULL)
+		outcome = close_file(sink, outcome);
 	ZSTD_freeCStream(sink->zstd);
 	buffer_close(&sink->text);
 	buffer_close(&sink->packed);
@@ -151,19 +187,24 @@ static enum tool_exit run(struct tool *tool)
 	} else if (!written) {
 		tool_complain("export: cannot write: %s", strerror(errno));
 		outcome = TOOL_REFUSED;
-	} else if (sink.file != stdout) {
+	}
+	bool to_file = sink.path != NULL;
+
+	outcome = close_sink(&sink, outcome);
+	if (to_file && outcome == TOOL_DONE)
 		fprintf(stderr, "annal: export: %" PRIu64 " events in %s\n", count,
 			arguments->path);
-	}
-	return close_sink(&sink, outcome);
+	return outcome;
 }
 
 const struct tool_command tool_export = {
 	.name = "export",
 	.operands = "[FILE]",
 	.summary = "Write all events as NDJSON; compressed into FILE.zst.",
-	.details = "The file can be imported again, here or elsewhere.\n"
-		   "Example: annal export backup.ndjson.zst",
+	.details =
+		"The file can be imported again, here or elsewhere: each stream keeps its order, "
+		"the streams among each other need not.\n"
+		"Example: annal export backup.ndjson.zst",
 	.options = options,
 	.parse = parse,
 	.arguments_size = sizeof(struct arguments),

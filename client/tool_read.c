@@ -9,11 +9,9 @@ struct read_arguments {
 	bool all;
 	struct annal_read read;
 	uint64_t limit; /* of all pages together; 0: none */
-	const char *types[16], *tags[16], *categories[16];
-	size_t types_count, tags_count, categories_count;
 };
 
-enum { KEY_SYSTEM = 256, KEY_CATEGORY };
+enum { KEY_SYSTEM = 256 };
 
 static const struct argp_option read_options[] = {
 	{"all", 'a', NULL, 0, "The whole store instead of a stream", 0},
@@ -21,50 +19,16 @@ static const struct argp_option read_options[] = {
 	{"backward", 'b', NULL, 0, "Newest first", 0},
 	{"limit", 'n', "N", 0, "No more than N events", 0},
 	{"system", KEY_SYSTEM, NULL, 0, "With --all: system records too", 0},
-	{"type", 'T', "TYPE", 0, "With --all: only events of that type; may be given again", 0},
-	{"tag", 'g', "TAG", 0, "With --all: only events with that tag; with several, with all", 0},
-	{"category", KEY_CATEGORY, "NAME", 0,
-	 "With --all: only streams of that category; may be given again", 0},
 	{"linearizable", 'l', NULL, 0, "See every append acknowledged before, on any node", 0},
 	{0},
 };
 
-static void add_string(struct argp_state *state, const char **items, size_t *count,
-		       const char *item)
-{
-	if (*count == 16)
-		argp_error(state, "at most 16 of each of --type, --tag and --category");
-	items[(*count)++] = item;
-}
-
 static void check_read(struct argp_state *state, const struct read_arguments *arguments)
 {
-	bool filtered =
-		arguments->types_count + arguments->tags_count + arguments->categories_count > 0;
-
 	if (arguments->all == (arguments->stream != NULL))
 		argp_error(state, "either a stream or --all is wanted");
-	if (!arguments->all && (arguments->read.system || filtered))
-		argp_error(state, "--system, --type, --tag and --category go with --all");
-}
-
-static error_t parse_filter(int key, char *argument, struct argp_state *state)
-{
-	struct read_arguments *arguments = ((struct tool *)state->input)->arguments;
-
-	switch (key) {
-	case 'T':
-		add_string(state, arguments->types, &arguments->types_count, argument);
-		return 0;
-	case 'g':
-		add_string(state, arguments->tags, &arguments->tags_count, argument);
-		return 0;
-	case KEY_CATEGORY:
-		add_string(state, arguments->categories, &arguments->categories_count, argument);
-		return 0;
-	default:
-		return ARGP_ERR_UNKNOWN;
-	}
+	if (!arguments->all && arguments->read.system)
+		argp_error(state, "--system goes with --all");
 }
 
 static error_t parse_read(int key, char *argument, struct argp_state *state)
@@ -97,7 +61,7 @@ static error_t parse_read(int key, char *argument, struct argp_state *state)
 		check_read(state, arguments);
 		return 0;
 	default:
-		return parse_filter(key, argument, state);
+		return ARGP_ERR_UNKNOWN;
 	}
 }
 
@@ -131,17 +95,9 @@ done:
 static enum tool_exit run_read(struct tool *tool)
 {
 	struct read_arguments *arguments = tool->arguments;
-	const struct annal_query_item item = {
-		.types = {arguments->types, arguments->types_count},
-		.tags = {arguments->tags, arguments->tags_count},
-		.categories = {arguments->categories, arguments->categories_count},
-	};
-	const struct annal_query query = {&item, 1};
 	bool written = true;
 
 	arguments->read.stream = arguments->stream;
-	if (arguments->types_count + arguments->tags_count + arguments->categories_count > 0)
-		arguments->read.query = &query;
 	if (arguments->limit > 0 && arguments->limit < 1000)
 		arguments->read.limit = (uint32_t)arguments->limit;
 	if (print_all(tool, arguments, &written) != ANNAL_OK)
