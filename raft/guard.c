@@ -145,9 +145,6 @@ static void on_tick(struct raft_io *inner)
 	 * none. */
 	if (guard->installing && guard_has(guard, GUARD_SERIAL))
 		return;
-	/* Only ticks make a follower a candidate. */
-	if (guard->options.witness)
-		return;
 	guard->tick(&guard->io);
 	guard_after_event(guard);
 }

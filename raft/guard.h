@@ -61,9 +61,6 @@ struct guard_options {
 	struct hardstate loaded; /* what the keeper found at start; all 0 for a new node */
 	/* The log must reach (snapshot or entries) at least this far. */
 	uint64_t store_applied_index;
-	/* Follow and vote, but never lead: for a node whose store does not cover its snapshot, when
-	 * the others need it for a majority. */
-	bool witness;
 	void *arg;
 	/* In the very callback of libraft that made this node leader, after the barrier. */
 	void (*became_leader)(void *arg, uint64_t term);

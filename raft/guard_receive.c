@@ -67,7 +67,7 @@ static bool must_drop(const struct guard *guard, const struct raft_message *mess
 		return guard->installing ||
 		       (guard->raft->transfer != NULL && is_second_vote(guard, message));
 	case RAFT_IO_TIMEOUT_NOW:
-		return guard->options.witness || guard->installing || guard->follower_appends > 0;
+		return guard->installing || guard->follower_appends > 0;
 	case RAFT_IO_INSTALL_SNAPSHOT:
 		return guard->putting || guard->truncating;
 	default:

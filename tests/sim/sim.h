@@ -31,6 +31,8 @@
 
 /* After the last fault, a write must be acknowledged and be applied everywhere within this. */
 #define SIM_CONVERGE_US (10 * SIM_SECOND)
+/* When nodes must pull from each other as witnesses first. */
+#define SIM_CONVERGE_WITNESS_US (25 * SIM_SECOND)
 /* Then the load goes on for this long, and nothing may wait longer than that. */
 #define SIM_AFTERMATH_US (2 * SIM_SECOND)
 /* Without load, all members have the same state within this. */
@@ -264,7 +266,7 @@ struct sim_node {
 	enum sim_node_state state;
 	uint64_t epoch;
 	bool paused;
-	bool witness; /* follows and votes, applies nothing (guard.h) */
+	bool witness; /* runs raft, but applies nothing and takes no writes */
 	bool gone;    /* stays down in the calm */
 	bool dying;   /* crashes when the event ends; every call of its raft_io fails */
 	bool failed;  /* it has told us to stop it */

@@ -68,7 +68,7 @@ static uint64_t new_write(struct sim *sim)
 
 static bool takes_writes(const struct sim_node *node)
 {
-	return sim_node_leads(node) && !node->intake_stopped &&
+	return sim_node_leads(node) && !node->witness && !node->intake_stopped &&
 	       raft_last_index(node->raft) <
 		       node->raft->commit_index + node->sim->profile.uncommitted_max;
 }
