@@ -22,8 +22,12 @@
 #define LIMIT_STREAM_NAME_BYTES   1024u
 #define LIMIT_TYPE_BYTES          255u
 #define LIMIT_TAG_BYTES           255u
-#define LIMIT_TAGS                32u /* different ones ... */
-#define LIMIT_TAGS_GIVEN          64u /* ... of so many, duplicates included */
+#define LIMIT_TAGS                32u   /* different ones ... */
+#define LIMIT_TAGS_GIVEN          64u   /* ... of so many, duplicates included */
+#define LIMIT_QUERY_ITEMS         64u   /* of one query ... */
+#define LIMIT_QUERY_NAMES         1024u /* ... and in all of them together; of an append's too */
+#define LIMIT_CONDITIONS          64u   /* of one append */
+#define LIMIT_CONSUMER_BYTES      1024u /* name of a consumer, see storage/system.h */
 #define LIMIT_METHOD_NAME_BYTES   64u
 #define LIMIT_TIMEOUT_MS_DEFAULT  5000u
 #define LIMIT_TIMEOUT_MS_MAX      (3600u * 1000u)
@@ -74,8 +78,11 @@
 #define LIMIT_STREAM_CACHE_BYTES (32 * MIB) /* what apply knows of streams without a lookup */
 #define LIMIT_FLUSH_AGE_MS       2000u      /* of the oldest record that is not durable in tables */
 #define LIMIT_SCAN_RECORDS       65536u     /* looked at for one page, when many are skipped */
-#define LIMIT_MAP_BYTES          (1024 * GIB) /* sparse: costs address space only */
-#define LIMIT_DISK_FREE_BYTES    (512 * MIB)  /* below it, writes are refused */
+/* Records that an append condition may look at because no index tells whether they match. */
+#define LIMIT_CONDITION_SCAN  65536u
+#define LIMIT_NAMES           10000u       /* of streams, categories or types in one page */
+#define LIMIT_MAP_BYTES       (1024 * GIB) /* sparse: costs address space only */
+#define LIMIT_DISK_FREE_BYTES (512 * MIB)  /* below it, writes are refused */
 
 static_assert(LIMIT_EVENT_BYTES <= LIMIT_APPEND_BYTES, "one event is an append");
 static_assert(LIMIT_APPEND_BYTES < LIMIT_MESSAGE_BYTES, "an append travels in one message");

@@ -37,6 +37,7 @@ static void write_expected(struct buffer *into, const struct expectation *expect
 {
 	switch (expected->kind) {
 	case EXPECTATION_VERSION:
+	case EXPECTATION_AT_LEAST:
 		msgpack_write_u64(into, expected->version);
 		break;
 	case EXPECTATION_NO_STREAM:

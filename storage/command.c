@@ -10,6 +10,8 @@
 #define ITEM_HEADER_BYTES        4
 #define SECTION_HEADER_BYTES     4
 #define EXPECTATION_HEADER_BYTES 16
+#define CONDITION_HEADER_BYTES   16
+#define CHECKPOINT_HEADER_BYTES  16
 #define U24_MAX                  0xffffffu
 
 static_assert(RECORD_BYTES_MAX <= U24_MAX, "a record fits into a section");
@@ -56,10 +58,39 @@ void command_item_add_expectation(struct buffer *buffer, const struct expectatio
 	at[0] = (uint8_t)expectation->kind;
 	at[1] = expectation->written;
 	bytes_set_le32(at + 4, expectation->index);
-	if (expectation->kind == EXPECTATION_VERSION)
+	if (expectation->kind == EXPECTATION_VERSION || expectation->kind == EXPECTATION_AT_LEAST)
 		bytes_set_le64(at + 8, expectation->version);
 	buffer->size += EXPECTATION_HEADER_BYTES;
 	buffer_append_span(buffer, expectation->stream);
+	section_end(buffer, section);
+}
+
+void command_item_add_condition(struct buffer *buffer, uint32_t index, uint64_t after,
+				const struct query *query)
+{
+	size_t section = section_begin(buffer, COMMAND_CONDITION);
+	uint8_t *at = buffer_reserve(buffer, CONDITION_HEADER_BYTES);
+
+	bytes_set_le32(at, index);
+	bytes_set_le32(at + 4, 0);
+	bytes_set_le64(at + 8, after);
+	buffer->size += CONDITION_HEADER_BYTES;
+	query_encode(query, buffer);
+	section_end(buffer, section);
+}
+
+void command_item_add_checkpoint(struct buffer *buffer, const uint64_t *if_position,
+				 const struct record_fields *fields)
+{
+	size_t section = section_begin(buffer, COMMAND_CHECKPOINT);
+	uint8_t *at = buffer_reserve(buffer, CHECKPOINT_HEADER_BYTES);
+
+	memset(at, 0, CHECKPOINT_HEADER_BYTES);
+	at[0] = if_position != NULL;
+	if (if_position != NULL)
+		bytes_set_le64(at + 8, *if_position);
+	buffer->size += CHECKPOINT_HEADER_BYTES;
+	record_encode(buffer, fields);
 	section_end(buffer, section);
 }
 
@@ -92,9 +123,27 @@ void command_header_write(uint8_t *into, enum command_kind kind, uint32_t items,
 
 /* ---- decoding ---- */
 
+/* What may follow what: expectations and conditions, records, one checkpoint. */
+static int check_order(uint32_t tag, uint32_t before, uint32_t item, struct error *error)
+{
+	if (tag < COMMAND_EXPECTATION || tag > COMMAND_CHECKPOINT)
+		return error_set(error, -EBADMSG,
+				 "command: item %u has a section with tag %u, which this version "
+				 "does not know: upgrade this node",
+				 item, tag);
+	if (before == COMMAND_CHECKPOINT)
+		return error_set(error, -EBADMSG,
+				 "command: item %u has a section behind its checkpoint", item);
+	if (before == COMMAND_RECORD && (tag == COMMAND_EXPECTATION || tag == COMMAND_CONDITION))
+		return error_set(
+			error, -EBADMSG,
+			"command: item %u has an expectation or a condition behind a record", item);
+	return 0;
+}
+
 static int check_sections(struct span sections, uint32_t item, struct error *error)
 {
-	bool record_seen = false;
+	uint32_t before = 0;
 
 	while (sections.size > 0) {
 		if (sections.size < SECTION_HEADER_BYTES)
@@ -102,22 +151,15 @@ static int check_sections(struct span sections, uint32_t item, struct error *err
 					 item);
 		uint32_t tag = sections.data[0], size = bytes_le32(sections.data) >> 8;
 
-		if (tag != COMMAND_EXPECTATION && tag != COMMAND_RECORD)
-			return error_set(
-				error, -EBADMSG,
-				"command: item %u has a section with tag %u, which this version "
-				"does not know: upgrade this node",
-				item, tag);
-		if (tag == COMMAND_EXPECTATION && record_seen)
-			return error_set(error, -EBADMSG,
-					 "command: item %u has an expectation behind a record",
-					 item);
+		int rc = check_order(tag, before, item, error);
+		if (rc != 0)
+			return rc;
 		if (size > sections.size - SECTION_HEADER_BYTES)
 			return error_set(
 				error, -EBADMSG,
 				"command: a section of item %u has %u bytes where %zu are left",
 				item, size, sections.size - SECTION_HEADER_BYTES);
-		record_seen |= tag == COMMAND_RECORD;
+		before = tag;
 		sections.data += SECTION_HEADER_BYTES + size;
 		sections.size -= SECTION_HEADER_BYTES + size;
 	}
@@ -186,7 +228,7 @@ int command_parse_expectation(struct span content, struct expectation *expectati
 				 content.size);
 	const uint8_t *at = content.data;
 
-	if (at[0] > EXPECTATION_STREAM_EXISTS || at[1] > 1 || bytes_le16(at + 2) != 0)
+	if (at[0] > EXPECTATION_AT_LEAST || at[1] > 1 || bytes_le16(at + 2) != 0)
 		return error_set(error, -EBADMSG, "command: an unknown kind of expectation: %u %u",
 				 at[0], at[1]);
 	*expectation = (struct expectation){
@@ -196,6 +238,35 @@ int command_parse_expectation(struct span content, struct expectation *expectati
 		.version = bytes_le64(at + 8),
 		.stream = span_of(at + EXPECTATION_HEADER_BYTES,
 				  content.size - EXPECTATION_HEADER_BYTES),
+	};
+	return 0;
+}
+
+int command_parse_condition(struct span content, struct condition *condition, struct error *error)
+{
+	if (content.size <= CONDITION_HEADER_BYTES || bytes_le32(content.data + 4) != 0)
+		return error_set(error, -EBADMSG, "command: a condition of %zu bytes is malformed",
+				 content.size);
+	*condition = (struct condition){
+		.index = bytes_le32(content.data),
+		.after = bytes_le64(content.data + 8),
+		.query = span_of(content.data + CONDITION_HEADER_BYTES,
+				 content.size - CONDITION_HEADER_BYTES),
+	};
+	return 0;
+}
+
+int command_parse_checkpoint(struct span content, struct checkpoint_section *checkpoint,
+			     struct error *error)
+{
+	if (content.size <= CHECKPOINT_HEADER_BYTES || content.data[0] > 1)
+		return error_set(error, -EBADMSG, "command: a checkpoint of %zu bytes is malformed",
+				 content.size);
+	*checkpoint = (struct checkpoint_section){
+		.has_if_position = content.data[0] == 1,
+		.if_position = bytes_le64(content.data + 8),
+		.record = span_of(content.data + CHECKPOINT_HEADER_BYTES,
+				  content.size - CHECKPOINT_HEADER_BYTES),
 	};
 	return 0;
 }

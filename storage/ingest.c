@@ -77,7 +77,7 @@ static void add_record(struct store *store, const struct record *record,
 	tail_add_record(&store->tail, &added, record->stream, facts);
 	store->head = (struct machine_head){
 		.position = record->position, .created = record->created, .hash = added.hash};
-	store_count(store, record->stream, facts);
+	store_count_record(store, record->stream, facts);
 	pthread_rwlock_unlock(&store->tail.lock);
 	stream_cache_put(&store->cache, record->stream, facts);
 	atomic_store_explicit(&store->head_position, store->head.position, memory_order_release);

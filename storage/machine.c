@@ -343,7 +343,7 @@ static int decide_stored(struct machine *machine, struct outcome *outcome, bool 
 bool machine_expectation_holds(const struct expectation *expectation,
 			       const struct stream_facts *facts)
 {
-	ASSERT(expectation->kind <= EXPECTATION_STREAM_EXISTS);
+	ASSERT(expectation->kind <= EXPECTATION_AT_LEAST);
 	switch (expectation->kind) {
 	case EXPECTATION_ANY:
 		return true;
@@ -353,6 +353,8 @@ bool machine_expectation_holds(const struct expectation *expectation,
 		return facts->state == STREAM_NONE || facts->state == STREAM_DELETED;
 	case EXPECTATION_STREAM_EXISTS:
 		return facts->state == STREAM_LIVE && facts->version > 0;
+	case EXPECTATION_AT_LEAST:
+		return facts->state == STREAM_LIVE && facts->version >= expectation->version;
 	}
 	return false;
 }

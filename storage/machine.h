@@ -9,7 +9,15 @@
  *      at consecutive positions                              OK, duplicate: the numbers of then
  *   4. an id is stored                                       EVENT_ID_CONFLICT
  *   5. an expectation does not hold                          WRONG_EXPECTED_VERSION, all that fail
- *   6. else the records are stamped                          OK
+ *   6. an event behind a condition's `after` matches it      CONDITION_FAILED, the first condition
+ *   7. the checkpoint's epoch is lower than the stored one,  CHECKPOINT_CONFLICT
+ *      or the stored position is not `if_position`; there    NOT_FOUND
+ *      is none to delete
+ *   8. else the records are stamped, the checkpoint's last   OK
+ *
+ * A checkpoint never stored, or deleted, is at position 0 with epoch 0. The id of the checkpoint's
+ * record is new each time and takes no part in rules 2 to 4: with events, these decide whether the
+ * append was stored before; without, storing again is what a retry asks for.
  *
  * Rule 3 also takes a part of an older, longer append for a duplicate when it is one run of it:
  * those events are stored as asked, which is all that a retry wants to know.
@@ -31,6 +39,16 @@ struct machine_view {
 	int (*find_id)(void *arg, const uint8_t id[UUID_BYTES], uint64_t *position,
 		       struct error *error); /* position 0: not stored */
 	int (*read)(void *arg, uint64_t position, struct buffer *into, struct error *error);
+	/* The record with that version of a stream, which has it. */
+	int (*read_version)(void *arg, struct span stream, uint64_t version, struct buffer *into,
+			    struct error *error);
+	/*
+	 * The first event behind `after` that matches; *position 0: none. Records that no index
+	 * rules out or in (those that match an item's other parts, when it has a prefix) are looked
+	 * at, LIMIT_CONDITION_SCAN of them at most: beyond that -E2BIG, on every node alike.
+	 */
+	int (*find_match)(void *arg, const struct query *query, uint64_t after, uint64_t *position,
+			  struct error *error);
 };
 
 struct machine_head {

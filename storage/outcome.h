@@ -24,8 +24,12 @@ struct outcome_stream {
 
 /* All pointers are valid during the call that hands the outcome over, and no longer. */
 struct outcome {
-	enum answer_code code; /* ANSWER_OK, _WRONG_EXPECTED_VERSION, _EVENT_ID_CONFLICT, … */
-	bool duplicate;        /* OK: stored before; the numbers are those of then */
+	/* OK, WRONG_EXPECTED_VERSION, CONDITION_FAILED, EVENT_ID_CONFLICT, CHECKPOINT_CONFLICT,
+	 * STREAM_TOMBSTONED, NOT_FOUND (a checkpoint to delete), INVALID_ARGUMENT (a condition that
+	 * looks at more than LIMIT_CONDITION_SCAN records). */
+	enum answer_code code;
+	bool duplicate; /* OK: stored before; the numbers are those of then */
+	/* Of the events. Without events: of the checkpoint's record; without that: the head. */
 	uint64_t first_position, position;
 	int64_t created;
 	uint32_t stream_count; /* in order of first mention */
@@ -36,9 +40,11 @@ struct outcome {
 		[UUID_BYTES]; /* EVENT_ID_CONFLICT: the first id that is stored already … */
 	struct span conflict_stream; /* … and where */
 	uint64_t conflict_version;
-	uint32_t condition_index; /* CONDITION_FAILED */
-	uint64_t condition_position;
-	char message[256]; /* for people; empty for OK */
+	uint32_t condition_index;    /* CONDITION_FAILED */
+	uint64_t condition_position; /* the first one that matches */
+	struct span consumer;        /* CHECKPOINT_CONFLICT and NOT_FOUND: whose */
+	uint64_t checkpoint_position, checkpoint_epoch; /* CHECKPOINT_CONFLICT: the stored one */
+	char message[256];                              /* for people; empty for OK */
 };
 
 #endif

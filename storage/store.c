@@ -288,7 +288,7 @@ struct batch {
 	struct apply_result result;
 };
 
-void store_count(struct store *store, struct span stream, const struct stream_facts *facts)
+void store_count_record(struct store *store, struct span stream, const struct stream_facts *facts)
 {
 	store->stream_count += facts->version == 1;
 	store->event_count += stream.data[0] != '$';

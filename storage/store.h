@@ -22,6 +22,7 @@
 #include "base/limits.h"
 #include "storage/manifest.h"
 #include "storage/outcome.h"
+#include "storage/query.h"
 
 struct store;
 struct kv; /* storage/kv.h: LMDB, or memory */
@@ -98,7 +99,7 @@ void store_get_manifest(struct store *store, struct manifest *manifest);
 
 int store_ingest_begin(struct store *store, struct error *error); /* durable mark; again is fine */
 /*
- * Stored records one after the other, positions following the head. Made durable in batches: after a
+ * Stored records and holes (store_read_raw) one after the other, positions following the head. Made durable in batches: after a
  * crash the head may be lower than it was, and ingesting goes on from there. -EBADMSG: a record does
  * not follow the one before it (position, version, time) or its id is stored already; the records
  * before it are kept.
@@ -145,6 +146,51 @@ int store_read_stream(struct store *store, struct span stream, const struct read
  */
 int store_read_all(struct store *store, const struct read_range *range, bool with_system,
 		   struct page *page, struct error *error);
+/*
+ * The events that match, found by the posting lists of categories, types, tags and streams: what does
+ * not match is not read. Only a prefix is checked record by record: then a page can be empty and yet
+ * not the end, when LIMIT_SCAN_RECORDS were looked at: go on from `next`. "All" is store_read_all.
+ */
+int store_read_query(struct store *store, const struct query *query, const struct read_range *range,
+		     struct page *page, struct error *error);
+/*
+ * Count matches, a part at a time so that a caller can stop: from tally->next (begin with zeros) up to
+ * tally->head (set by the first call) or a bounded step before it. Done when tally->end.
+ */
+struct query_tally {
+	uint64_t count, next, head;
+	bool end;
+};
+int store_count(struct store *store, const struct query *query, struct query_tally *tally,
+		struct error *error);
+
+/* ---- names ---- */
+
+enum name_kind { NAMES_STREAMS, NAMES_CATEGORIES, NAMES_TYPES };
+
+struct name_range {
+	enum name_kind kind;
+	struct span prefix;   /* empty: all. Names with '$' come only with a prefix that has it */
+	struct span category; /* NAMES_STREAMS: of this category only; empty: all */
+	struct span after;    /* the last name of the page before; empty: from the first on */
+	uint32_t limit;       /* 1 to LIMIT_NAMES */
+};
+
+struct name_entry {
+	uint32_t offset, size; /* of the name, in text */
+	uint64_t count;        /* a stream's version; events of a category or type */
+};
+
+/* Names in one fixed order (their bytes, but for those over 400 bytes, see tables.h). */
+struct name_page {
+	struct buffer entries; /* struct name_entry; the caller inits and closes both */
+	struct buffer text;
+	uint32_t count;
+	bool end;
+	uint64_t head;
+};
+int store_list_names(struct store *store, const struct name_range *range, struct name_page *page,
+		     struct error *error);
 /* One record appended to `into`; -ENOENT when there is none. */
 int store_read_position(struct store *store, uint64_t position, struct buffer *into,
 			struct error *error);
@@ -159,6 +205,24 @@ int store_position_at(struct store *store, int64_t created, uint64_t *position,
 		      struct error *error);
 /* The running hash up to a position (0: the head, then *position says which). -ENOENT beyond it. */
 int store_digest(struct store *store, uint64_t *position, uint64_t *hash, struct error *error);
+
+/* ---- dropping superseded checkpoints ---- */
+
+/*
+ * Superseded checkpoint records (system.h) that are in the tables are dropped: their bytes, ids and
+ * list entries; their positions become holes. One bounded step, in transactions of its own; *again:
+ * there is more to do. Flush thread. Cheap to ask: store_wants_trim, after a flush.
+ */
+bool store_wants_trim(struct store *store);
+int store_trim(struct store *store, bool *again, struct error *error);
+
+/*
+ * Everything as it is kept, forward only: stored records, and where some were dropped a hole, a
+ * msgpack array [first u64, last u64, running hash before u64, and after u64] in their place. What
+ * catching up and a backup ship, and store_ingest takes. page->next: behind the last one in it.
+ */
+int store_read_raw(struct store *store, const struct read_range *range, struct page *page,
+		   struct error *error);
 
 /*
  * Visit the records first…last that are still in the tail, oldest first, under its lock: copy what is

@@ -55,6 +55,6 @@ int store_get_record(struct kv_txn *txn, uint64_t position, struct buffer *into,
 		     struct error *error);
 
 /* Count one record that was added to the tail; under both locks. */
-void store_count(struct store *store, struct span stream, const struct stream_facts *facts);
+void store_count_record(struct store *store, struct span stream, const struct stream_facts *facts);
 
 #endif

@@ -98,8 +98,8 @@ static void what_is_unknown_is_refused(void **state)
 		{7, 0xff, "ends before item 2"},
 		{19, 1, "item 0 of 2 has"},
 		{20, 0, "tag 0"},
-		{20, 3, "tag 3"},
-		{20, COMMAND_RECORD, "expectation behind a record"},
+		{20, COMMAND_CHECKPOINT + 1, "tag 5"},
+		{20, COMMAND_RECORD, "behind a record"},
 		{23, 0xff, "bytes where"},
 	};
 	struct span body = make_command();
