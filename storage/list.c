@@ -1,73 +1,10 @@
-/* Reading blocks and lists of the tables. */
+/* Reading lists of the tables. */
 #include "storage/list.h"
 
 #include "base/assert.h"
 #include "base/bytes.h"
 
 #include <errno.h>
-
-/* ---- records by position ---- */
-
-int block_reader_open(struct block_reader *reader, struct kv_txn *txn, struct error *error)
-{
-	reader->txn = txn;
-	reader->block.count = 0;
-	return kv_cursor_open(txn, KV_BLOCK, &reader->cursor, error);
-}
-
-void block_reader_close(struct block_reader *reader)
-{
-	kv_cursor_close(reader->cursor);
-}
-
-static bool holds(const struct block *block, uint64_t position)
-{
-	return block->count > 0 && position >= block->first_position &&
-	       position - block->first_position < block->count;
-}
-
-static int load_block(struct block_reader *reader, uint64_t position, struct error *error)
-{
-	struct block *block = &reader->block;
-	bool is_next = block->count > 0 && position == block->first_position + block->count;
-	struct tables_key key;
-	struct kv_pair pair;
-
-	block->count = 0;
-	tables_number_key(position, &key);
-	int rc = kv_cursor_seek(reader->cursor, is_next ? KV_NEXT : KV_AT_MOST,
-				tables_key_span(&key), &pair, error);
-	if (rc != 0)
-		return rc;
-	if (pair.key.size != 8 || block_open(pair.value, block) != 0 ||
-	    block->first_position != bytes_be64(pair.key.data)) {
-		block->count = 0;
-		return tables_damage(reader->txn->kv, error, "the block around position %llu",
-				     (unsigned long long)position);
-	}
-	return 0;
-}
-
-int block_reader_get(struct block_reader *reader, uint64_t position, struct span *record,
-		     uint64_t *hash, struct error *error)
-{
-	ASSERT(position >= 1);
-	if (!holds(&reader->block, position)) {
-		int rc = load_block(reader, position, error);
-
-		if (rc != 0)
-			return rc;
-		if (!holds(&reader->block, position))
-			return -ENOENT;
-	}
-	uint32_t index = (uint32_t)(position - reader->block.first_position);
-	if (block_record(&reader->block, index, record, hash) != 0)
-		return tables_damage(reader->txn->kv, error, "the record at position %llu",
-				     (unsigned long long)position);
-	return 0;
-}
-
-/* ---- positions of a list ---- */
 
 static int damaged_list(const struct list_reader *reader, struct error *error)
 {
