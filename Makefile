@@ -43,10 +43,11 @@ WITH_storage := $(B)/storage.a $(WITH_base)
 WITH_raft    := $(B)/raft.a $(WITH_storage)
 WITH_client  := $(B)/client.a $(WITH_base)
 WITH_node    := $(B)/node.a $(B)/raft.a $(B)/storage.a $(B)/client.a $(WITH_base)
-LIBS_base    := -lmsgpackc -lxxhash -linih
+LIBS_base    := -lmsgpackc -lxxhash -linih -lzstd
+LIBS_library := -lmsgpackc -lxxhash -linih
 LIBS_storage := -llmdb $(LIBS_base)
 LIBS_raft    := -lraft -luv $(LIBS_storage)
-LIBS_client  := -ljansson -lzstd $(LIBS_base)
+LIBS_client  := -ljansson $(LIBS_base)
 LIBS_node    := -lraft -luv -llmdb $(LIBS_client)
 
 $(B)/%.o: %.c
@@ -78,8 +79,9 @@ LIB_A  := $(B)/libannal.a
 LIB_SO := $(B)/libannal.so
 EXAMPLE := $(B)/orders
 
-# The tool's sources stay out of the library.
-LIBRARY_OBJECTS := $(patsubst %.c,$(B)/%.o,$(filter-out client/main.c $(wildcard client/tool*.c),$(wildcard client/*.c)))
+# The tool's sources, and what it alone needs of the base layer, stay out of the library.
+LIBRARY_SOURCES := $(filter-out client/main.c $(wildcard client/tool*.c base/backup_*.c),$(wildcard client/*.c base/*.c))
+LIBRARY_OBJECTS := $(LIBRARY_SOURCES:%.c=$(B)/%.o)
 
 $(ANNALD): $(B)/node/main.o $(WITH_node)
 	@echo "  LINK  $@"
@@ -90,22 +92,22 @@ $(ANNAL): $(B)/client/main.o $(WITH_client)
 	@$(LINK) -o $@ $^ $(LIBS_client) -lm
 
 # One archive that a user links with, the base layer inside, and no names but annal_*.
-$(LIB_A): $(LIBRARY_OBJECTS) $(OBJECTS_base)
+$(LIB_A): $(LIBRARY_OBJECTS)
 	@rm -f $@
 	@ld -r -o $(B)/libannal.o $^
 	@objcopy --wildcard --keep-global-symbol='annal_*' $(B)/libannal.o
 	@ar rcs $@ $(B)/libannal.o
 
-$(LIB_SO): $(LIBRARY_OBJECTS) $(OBJECTS_base) client/libannal.map
+$(LIB_SO): $(LIBRARY_OBJECTS) client/libannal.map
 	@echo "  LINK  $@"
 	@$(LINK) -shared -Wl,-soname,libannal.so.0 -Wl,--version-script=client/libannal.map \
-	    -o $@ $(filter %.o,$^) $(LIBS_base)
+	    -o $@ $(filter %.o,$^) $(LIBS_library)
 
 # As its users see it: the public header alone.
 $(B)/examples/%.o: COMPILE += -Iclient
 $(EXAMPLE): $(B)/examples/orders.o $(LIB_A)
 	@echo "  LINK  $@"
-	@$(LINK) -o $@ $^ $(LIBS_base)
+	@$(LINK) -o $@ $^ $(LIBS_library)
 
 .PHONY: all unit check demo bench deps deps-build deps-test asan tsan install help clean
 all: $(ANNALD) $(ANNAL) $(LIB_A) $(LIB_SO) $(EXAMPLE)
