@@ -2,6 +2,7 @@
 
 #include "base/assert.h"
 #include "base/memory.h"
+#include "raft/slow_syscall.h"
 
 #include <errno.h>
 
@@ -175,6 +176,7 @@ int io_open(struct io *io, struct uv_loop_s *loop, const char *directory, size_t
 	io->nowhere.close = nowhere_close;
 	io->transport = transport;
 	io->loop = loop;
+	slow_syscall_apart();
 	int status = raft_uv_init(&io->raft_io, loop, directory, &io->nowhere);
 
 	if (status != 0)
