@@ -9,64 +9,9 @@
 #include "base/assert.h"
 #include "base/bytes.h"
 #include "storage/list.h"
-#include "storage/store_inside.h"
+#include "storage/page.h"
 
 #include <errno.h>
-
-/* ---- locking ---- */
-
-/* Begin under the tail's lock, which is held; it may be let go and taken again, then *again is set.
- */
-static int begin_under_lock(struct store *store, struct kv_txn **txn, bool *again,
-			    struct error *error)
-{
-	int rc = kv_begin(store->kv, KV_READ_TRY, txn, error);
-
-	*again = rc == -EAGAIN;
-	if (!*again)
-		return rc;
-	pthread_rwlock_unlock(&store->tail.lock);
-	rc = kv_begin(store->kv, KV_READ, txn, error); /* waits until the map has grown */
-	if (rc == 0)
-		kv_abort(*txn);
-	pthread_rwlock_rdlock(&store->tail.lock);
-	return rc;
-}
-
-/* ---- pages ---- */
-
-struct filling {
-	const struct read_range *range;
-	struct page *page;
-	size_t start; /* of the page in its buffer */
-	bool full;
-};
-
-static struct filling fill_begin(const struct read_range *range, struct page *page)
-{
-	ASSERT(range->limit >= 1);
-	page->count = 0;
-	page->next = 0;
-	page->end = false;
-	return (struct filling){.range = range, .page = page, .start = page->records.size};
-}
-
-/* false: the record does not fit any more, and the page is full. */
-static bool fill_add(struct filling *filling, struct span record)
-{
-	struct page *page = filling->page;
-	size_t used = page->records.size - filling->start;
-
-	if (page->count > 0 &&
-	    (used >= filling->range->bytes_max || record.size > filling->range->bytes_max - used)) {
-		filling->full = true;
-		return false;
-	}
-	buffer_append_span(&page->records, record);
-	page->count++;
-	filling->full = page->count >= filling->range->limit;
-	return true;
-}
 
 static struct span record_span(const struct tail_record *record)
 {
@@ -97,7 +42,7 @@ static bool take_record(struct reading_all *reading, struct span record)
 {
 	bool wanted = reading->with_system || !record_is_system(record.data);
 
-	if (wanted && !fill_add(&reading->filling, record))
+	if (wanted && !filling_add(&reading->filling, record))
 		return false;
 	reading->scanned++;
 	reading->position += reading->filling.range->backward ? UINT64_MAX : 1;
@@ -152,7 +97,7 @@ static int turn_all(struct reading_all *reading, struct error *error)
 	if (done_all(reading))
 		return 0;
 	uint64_t last = tail_first_position(&store->tail) - 1;
-	int rc = begin_under_lock(store, &txn, &again, error);
+	int rc = store_begin_read(store, &txn, &again, error);
 	if (rc != 0 || again)
 		return rc;
 	pthread_rwlock_unlock(&store->tail.lock);
@@ -173,7 +118,7 @@ int store_read_all(struct store *store, const struct read_range *range, bool wit
 		   struct page *page, struct error *error)
 {
 	struct reading_all reading = {
-		.store = store, .filling = fill_begin(range, page), .with_system = with_system};
+		.store = store, .filling = filling_begin(range, page), .with_system = with_system};
 	int rc = 0;
 
 	pthread_rwlock_rdlock(&store->tail.lock);
@@ -214,7 +159,7 @@ static void take_versions_from_tail(struct reading_stream *reading)
 		const struct tail_record *record =
 			tail_find_version(&reading->store->tail, reading->name, reading->version);
 
-		if (record == NULL || !fill_add(&reading->filling, record_span(record)))
+		if (record == NULL || !filling_add(&reading->filling, record_span(record)))
 			return;
 		step(reading);
 	}
@@ -252,7 +197,7 @@ static int take_versions(struct reading_stream *reading, struct list_reader *lis
 		struct span record;
 
 		rc = get_version(reading, list, blocks, &record, error);
-		if (rc != 0 || !fill_add(&reading->filling, record))
+		if (rc != 0 || !filling_add(&reading->filling, record))
 			break;
 		step(reading);
 	}
@@ -289,7 +234,7 @@ static int turn_stream(struct reading_stream *reading, struct error *error)
 	take_versions_from_tail(reading);
 	if (done_stream(reading))
 		return 0;
-	int rc = begin_under_lock(store, &txn, &again, error);
+	int rc = store_begin_read(store, &txn, &again, error);
 	if (rc != 0 || again)
 		return rc;
 	pthread_rwlock_unlock(&store->tail.lock);
@@ -316,7 +261,7 @@ static int find_facts(struct store *store, struct span name, struct stream_facts
 		*head = store->head.position;
 		if (tail_find_stream(&store->tail, name, facts))
 			return 0;
-		rc = begin_under_lock(store, &txn, &again, error);
+		rc = store_begin_read(store, &txn, &again, error);
 	}
 	if (rc != 0)
 		return rc;
@@ -355,7 +300,7 @@ int store_read_stream(struct store *store, struct span stream, const struct read
 		      struct page *page, struct stream_status *status, struct error *error)
 {
 	struct reading_stream reading = {
-		.store = store, .name = stream, .filling = fill_begin(range, page)};
+		.store = store, .name = stream, .filling = filling_begin(range, page)};
 
 	ASSERT(stream.size >= 1);
 	pthread_rwlock_rdlock(&store->tail.lock);
@@ -429,7 +374,7 @@ static int get_one(struct store *store, const uint8_t *id, uint64_t *position, s
 			pthread_rwlock_unlock(&store->tail.lock);
 			return 0;
 		}
-		rc = begin_under_lock(store, &txn, &again, error);
+		rc = store_begin_read(store, &txn, &again, error);
 	}
 	pthread_rwlock_unlock(&store->tail.lock);
 	if (rc != 0)
@@ -620,7 +565,7 @@ int store_position_at(struct store *store, int64_t created, uint64_t *position, 
 			pthread_rwlock_unlock(&store->tail.lock);
 			return 0;
 		}
-		rc = begin_under_lock(store, &txn, &again, error);
+		rc = store_begin_read(store, &txn, &again, error);
 	}
 	pthread_rwlock_unlock(&store->tail.lock);
 	if (rc != 0)
