@@ -11,7 +11,7 @@
 
 /* ---- what the machine sees ---- */
 
-static int lookup_txn(struct store *store, struct kv_txn **txn, struct error *error)
+int store_lookup_txn(struct store *store, struct kv_txn **txn, struct error *error)
 {
 	if (store->lookup == NULL) {
 		int rc = kv_begin(store->kv, KV_READ, &store->lookup, error);
@@ -42,7 +42,7 @@ int store_find_stream(struct store *store, struct span name, struct stream_facts
 	if (stream_cache_get(&store->cache, name, facts))
 		return 0;
 	if (!tail_find_stream(&store->tail, name, &row.facts) && store->durable.position > 0) {
-		int rc = lookup_txn(store, &txn, error);
+		int rc = store_lookup_txn(store, &txn, error);
 
 		if (rc == 0)
 			rc = tables_get_row(txn, TABLES_STREAMS, name, &key, &row, error);
@@ -70,7 +70,7 @@ int store_find_id(struct store *store, const uint8_t id[UUID_BYTES], uint64_t *p
 	uint64_t found = tail_find_id(&store->tail, id);
 
 	if (found == 0 && store->durable.position > 0 && !is_above_stored(store, id)) {
-		int rc = lookup_txn(store, &txn, error);
+		int rc = store_lookup_txn(store, &txn, error);
 
 		if (rc == 0)
 			rc = tables_get_id(txn, id, &found, error);
@@ -102,7 +102,7 @@ static int view_read(void *arg, uint64_t position, struct buffer *into, struct e
 		buffer_append(into, record->bytes, record->size);
 		return 0;
 	}
-	int rc = lookup_txn(store, &txn, error);
+	int rc = store_lookup_txn(store, &txn, error);
 	if (rc == 0)
 		rc = store_get_record(txn, position, into, NULL, error);
 	if (rc == -ENOENT)

@@ -1,5 +1,5 @@
 /*
- * The inside of a store, shared by store.c, ingest.c and read.c.
+ * The inside of a store, shared by store.c, ingest.c and the files that read.
  *
  * Locks, in the order in which they are taken: flush_lock, apply_lock, tail.lock. What says "apply"
  * below changes under the apply lock and the tail's lock held for writing, so either is enough to
@@ -48,7 +48,15 @@ int store_find_stream(struct store *store, struct span name, struct stream_facts
 		      struct error *error);
 int store_find_id(struct store *store, const uint8_t id[UUID_BYTES], uint64_t *position,
 		  struct error *error);
+/* The transaction of these lookups; store_end_lookup ends it, too. */
+int store_lookup_txn(struct store *store, struct kv_txn **txn, struct error *error);
 void store_end_lookup(struct store *store);
+/*
+ * The first event behind `after` that matches; *position 0: none. -E2BIG: LIMIT_CONDITION_SCAN
+ * positions were looked at for a prefix (machine.h, find_match).
+ */
+int store_find_match(struct store *store, const struct query *query, uint64_t after,
+		     uint64_t *position, struct error *error);
 
 /* Append the stored record, checked. -ENOENT without a message; hash may be NULL. */
 int store_get_record(struct kv_txn *txn, uint64_t position, struct buffer *into, uint64_t *hash,
