@@ -25,6 +25,7 @@
 #define NODE_READ_H
 
 #include "node/request.h"
+#include "storage/query.h"
 
 struct reader;
 struct waits;
@@ -45,8 +46,10 @@ struct reader_status {
 };
 void reader_get_status(const struct reader *reader, struct reader_status *status);
 
-/* The argument `query`, absent or "all"; false: the request has been answered. */
-bool query_from_request(struct request *request, bool *given);
+/* The argument `query`; its names point into the params. False: the request has been answered. */
+bool query_from_request(struct request *request, struct query *query, bool *given);
+/* A node that no cluster has let in yet shows no empty store: true, NOT_READY has been answered. */
+bool read_refuse_before_joining(struct request *request);
 
 void method_read_stream(struct request *request);
 void method_read_all(struct request *request);

@@ -21,9 +21,11 @@ struct subscribe_arguments {
 static bool get_what(struct request *request, struct subscribe_arguments *arguments)
 {
 	struct span stream = {0};
+	struct query named;
 	bool query = false;
 
-	if (!query_from_request(request, &query) || !request_arg_raw(request, "stream", &stream) ||
+	query_init(&named);
+	if (!query_from_request(request, &named, &query) || !request_arg_raw(request, "stream", &stream) ||
 	    !request_arg_bool(request, "system", &arguments->system))
 		return false;
 	if (query && stream.size > 0) {

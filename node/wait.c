@@ -194,23 +194,29 @@ static void waiter_set_position(struct waits *waits, struct waiter *waiter, uint
 	heap_add(waits, waiter);
 }
 
-static void answer_not_ready(struct waits *waits, struct waiter *waiter)
+void wait_answer_not_ready(struct request *request, uint64_t wanted, const char *message)
 {
-	uint64_t head = store_head(waits->node->store);
 	struct buffer error;
+
+	buffer_init(&error);
+	request_error_begin(&error, 2, ANSWER_NOT_READY, message);
+	msgpack_write_string(&error, "head");
+	msgpack_write_u64(&error, store_head(request->node->store));
+	msgpack_write_string(&error, "wanted");
+	msgpack_write_u64(&error, wanted);
+	request_answer_error_map(request, buffer_span(&error));
+	buffer_close(&error);
+}
+
+static void answer_not_reached(struct waits *waits, struct waiter *waiter)
+{
 	char message[128];
 
 	snprintf(message, sizeof message,
 		 "this node has applied positions up to %llu, and %llu was not reached in time",
-		 (unsigned long long)head, (unsigned long long)waiter->position);
-	buffer_init(&error);
-	request_error_begin(&error, 2, ANSWER_NOT_READY, message);
-	msgpack_write_string(&error, "head");
-	msgpack_write_u64(&error, head);
-	msgpack_write_string(&error, "wanted");
-	msgpack_write_u64(&error, waiter->position);
-	request_answer_error_map(waiter->request, buffer_span(&error));
-	buffer_close(&error);
+		 (unsigned long long)store_head(waits->node->store),
+		 (unsigned long long)waiter->position);
+	wait_answer_not_ready(waiter->request, waiter->position, message);
 }
 
 static void answer_no_barrier(struct waits *waits, struct waiter *waiter)
@@ -240,7 +246,7 @@ void waits_give_up(struct waits *waits, struct waiter *waiter)
 	if (waiter->position > 0) {
 		heap_remove(waits, waiter);
 		if (asked)
-			answer_not_ready(waits, waiter);
+			answer_not_reached(waits, waiter);
 		return;
 	}
 	queue_remove(waiter->asking ? &waits->asking : &waits->arriving, waiter);

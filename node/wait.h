@@ -58,6 +58,9 @@ void waits_advance(struct waits *waits, uint64_t head);
 /* Leader or role changed: a question to another node than the leader is asked anew. */
 void waits_role_changed(struct waits *waits);
 
+/* NOT_READY {head, wanted}: the error of a node that has not what is asked of it. */
+void wait_answer_not_ready(struct request *request, uint64_t wanted, const char *message);
+
 /* "$read_barrier" {} → {position}: asked by followers; NOT_LEADER elsewhere. */
 void method_read_barrier(struct request *request);
 

@@ -273,6 +273,7 @@ static inline void harness_init_on(struct harness *harness, struct kv_memory_dis
 							.max_message = LIMIT_MESSAGE_BYTES,
 							.out_queue_bytes = LIMIT_OUT_QUEUE_BYTES,
 							.timeout_ms = 60000};
+	harness->status.state = REPLICA_RUNNING;
 	harness->status.role = REPLICA_LEADER;
 	harness->status.ready = true;
 	harness->status.leader_id = 1;
