@@ -106,9 +106,13 @@ struct backup_writer;
  */
 int backup_writer_open(struct backup_writer **writer, const char *path,
 		       const struct backup_header *header, struct error *error);
-/* Whole items, following those before. -EBADMSG: they do not, or they lead to another hash. */
+/*
+ * Whole items, following those before; what is behind the header's position is left out. -EBADMSG: they
+ * do not follow.
+ */
 int backup_writer_add(struct backup_writer *writer, struct span items, struct error *error);
-uint64_t backup_writer_bytes(const struct backup_writer *writer); /* in the file */
+uint64_t backup_writer_position(const struct backup_writer *writer); /* of the last one added */
+uint64_t backup_writer_bytes(const struct backup_writer *writer);    /* in the file */
 /* All items are there: the trailer; -EBADMSG when they are not those that the header promises. */
 int backup_writer_complete(struct backup_writer *writer, struct error *error);
 /* Durable under its own name when it returns; -EEXIST: something is there by now. After complete. */

@@ -179,7 +179,7 @@ static int write_frame(struct backup_writer *writer, struct error *error)
 
 int backup_writer_add(struct backup_writer *writer, struct span items, struct error *error)
 {
-	while (items.size > 0) {
+	while (items.size > 0 && writer->chain.position < writer->header.position) {
 		uint64_t before = writer->chain.position;
 		size_t size;
 		int rc = backup_chain_add(&writer->chain, items, &size, error);
@@ -199,6 +199,11 @@ int backup_writer_add(struct backup_writer *writer, struct span items, struct er
 			return rc;
 	}
 	return 0;
+}
+
+uint64_t backup_writer_position(const struct backup_writer *writer)
+{
+	return writer->chain.position;
 }
 
 uint64_t backup_writer_bytes(const struct backup_writer *writer)

@@ -292,6 +292,28 @@ static void items_that_do_not_follow_are_refused(void **state)
 	buffer_close(&second.bytes);
 }
 
+static void what_is_behind_the_position_wanted_is_left_out(void **state)
+{
+	struct place *place = *state;
+	struct backup_writer *writer;
+	struct items some, all;
+	struct error error;
+
+	make_items(&some, 30, 100);
+	make_items(&all, 50, 100);
+	struct backup_header header = header_of(&some);
+
+	assert_int_equal(backup_writer_open(&writer, place->path, &header, &error), 0);
+	assert_int_equal(backup_writer_add(writer, buffer_span(&all.bytes), &error), 0);
+	assert_int_equal(backup_writer_position(writer), some.position);
+	assert_int_equal(backup_writer_complete(writer, &error), 0);
+	assert_int_equal(backup_writer_publish(writer, &error), 0);
+	backup_writer_close(writer);
+	assert_int_equal(verify(place, &error), 0);
+	buffer_close(&some.bytes);
+	buffer_close(&all.bytes);
+}
+
 static void every_flipped_bit_is_found_and_named(void **state)
 {
 	struct place *place = *state;
@@ -451,6 +473,7 @@ int main(void)
 		TEST(what_is_there_is_never_replaced),
 		TEST(a_writer_that_ends_early_leaves_nothing),
 		TEST(items_that_do_not_follow_are_refused),
+		TEST(what_is_behind_the_position_wanted_is_left_out),
 		TEST(every_flipped_bit_is_found_and_named),
 		TEST(a_file_that_is_cut_off_says_so),
 		TEST(frames_cannot_be_left_out_or_change_places),

@@ -1,0 +1,159 @@
+#include "storage/backup.h"
+
+#include "base/assert.h"
+#include "base/clock.h"
+#include "storage/tables.h"
+
+#include <errno.h>
+#include <inttypes.h>
+
+#define PIECE_BYTES   (512 * KIB) /* of one page: some milliseconds of reading and packing */
+#define PIECE_RECORDS 4096u
+
+static_assert(BACKUP_CLUSTER_ID_BYTES == CLUSTER_ID_BYTES, "one cluster id");
+
+/* ---- backup ---- */
+
+static int header_of(struct store *store, struct backup_header *header, struct error *error)
+{
+	struct store_identity identity;
+	struct manifest manifest;
+	int rc = store_get_identity(store, &identity, error);
+
+	if (rc != 0)
+		return rc;
+	store_get_manifest(store, &manifest);
+	*header = (struct backup_header){.node_id = identity.node_id,
+					 .created = clock_realtime_ns(),
+					 .position = manifest.position,
+					 .last_created = manifest.created,
+					 .applied_index = manifest.applied_index,
+					 .hash = manifest.hash};
+	memcpy(header->cluster_id, identity.cluster_id, CLUSTER_ID_BYTES);
+	return 0;
+}
+
+/* One piece: at least one item. */
+static int copy_piece(struct store *store, struct backup_writer *writer, uint64_t from,
+		      struct page *page, struct error *error)
+{
+	const struct read_range range = {
+		.from = from, .limit = PIECE_RECORDS, .bytes_max = PIECE_BYTES};
+
+	buffer_clear(&page->records);
+	int rc = store_read_all(store, &range, true, page, error);
+
+	if (rc == 0 && page->count == 0)
+		rc = error_set(error, -EBADMSG, "the store has no record at position %" PRIu64,
+			       from);
+	return rc != 0 ? rc : backup_writer_add(writer, buffer_span(&page->records), error);
+}
+
+static int copy_all(struct store *store, const struct backup_options *options,
+		    struct backup_writer *writer, struct backup_progress *progress,
+		    struct error *error)
+{
+	struct page page = {0};
+	int rc = 0;
+
+	buffer_init(&page.records);
+	while (rc == 0 && progress->position < progress->wanted) {
+		if (!options->go_on(options->arg, progress)) {
+			rc = -ECANCELED;
+			break;
+		}
+		rc = copy_piece(store, writer, progress->position + 1, &page, error);
+		progress->position = backup_writer_position(writer);
+		progress->bytes = backup_writer_bytes(writer);
+	}
+	buffer_close(&page.records);
+	return rc;
+}
+
+static int finish(const struct backup_options *options, struct backup_writer *writer,
+		  struct backup_progress *progress, struct error *error)
+{
+	int rc = backup_writer_complete(writer, error);
+
+	progress->bytes = backup_writer_bytes(writer);
+	if (rc != 0)
+		return rc;
+	if (!options->publish(options->arg))
+		return -ECANCELED;
+	return backup_writer_publish(writer, error);
+}
+
+int backup_write(struct store *store, const struct backup_options *options,
+		 struct backup_progress *progress, struct error *error)
+{
+	struct backup_writer *writer;
+	struct backup_header header = {0};
+	int rc = header_of(store, &header, error);
+
+	*progress = (struct backup_progress){.wanted = header.position};
+	if (rc == 0)
+		rc = backup_writer_open(&writer, options->path, &header, error);
+	if (rc != 0)
+		return rc;
+	rc = copy_all(store, options, writer, progress, error);
+	if (rc == 0)
+		rc = finish(options, writer, progress, error);
+	backup_writer_close(writer);
+	return rc;
+}
+
+/* ---- restore ---- */
+
+void backup_manifest(const struct backup_header *header, struct manifest *manifest)
+{
+	*manifest = (struct manifest){.applied_index = header->applied_index,
+				      .position = header->position,
+				      .created = header->last_created,
+				      .hash = header->hash};
+	memcpy(manifest->cluster_id, header->cluster_id, CLUSTER_ID_BYTES);
+}
+
+int backup_restore(struct store *store, struct backup_reader *reader,
+		   const struct manifest *manifest,
+		   void (*progress)(void *arg, const struct backup_progress *progress), void *arg,
+		   struct error *error)
+{
+	struct backup_progress done = {.wanted = manifest->position};
+	struct span items;
+
+	ASSERT(store_head(store) == 0);
+	int rc = store_ingest_begin(store, error);
+
+	while (rc == 0) {
+		rc = backup_reader_next(reader, &items, error);
+		if (rc != 0 || items.size == 0)
+			break;
+		rc = store_ingest(store, items, error);
+		done.position = store_head(store);
+		done.bytes = backup_reader_bytes(reader);
+		if (rc == 0 && progress != NULL)
+			progress(arg, &done);
+	}
+	return rc != 0 ? rc : store_ingest_end(store, manifest, error);
+}
+
+/* ---- identity ---- */
+
+int backup_replace_identity(struct kv *kv, const struct store_identity *identity,
+			    struct error *error)
+{
+	struct buffer value;
+	struct kv_txn *txn;
+	int rc = kv_begin(kv, KV_WRITE, &txn, error);
+
+	if (rc != 0)
+		return rc;
+	buffer_init(&value);
+	tables_identity_encode(identity, &value);
+	rc = kv_put(txn, KV_META, span_of_string("identity"), buffer_span(&value), false, error);
+	buffer_close(&value);
+	if (rc == 0)
+		return kv_commit(txn, error);
+	kv_abort(txn);
+	return rc;
+}
