@@ -2,7 +2,7 @@
  * The flush. For each table what a generation adds is gathered, sorted by key, and put:
  *
  *   records ─► blocks
- *   records ─► (list, position) pairs ─► by list ─► rows by name, closed chunks by number
+ *   lists   ─► rows by name, closed chunks by number
  *   records ─► ids, sorted
  */
 #include "storage/flush.h"
@@ -10,7 +10,6 @@
 #include "base/assert.h"
 #include "base/bytes.h"
 #include "base/memory.h"
-#include "base/text.h"
 #include "storage/block.h"
 
 #include <errno.h>
@@ -107,70 +106,27 @@ static int put_blocks(struct flush *flush)
 
 /* ---- lists ---- */
 
-struct pair {
-	uint32_t list;  /* number in names */
-	uint32_t place; /* of the record in the generation */
-};
-
 struct closed_chunk {
 	uint64_t number, ordinal;
 	size_t offset, size; /* in chunk_bytes */
 };
 
-/* What a generation adds to the lists of one kind. */
-struct gathered {
+/* The lists of one kind, on their way to the tables. */
+struct listing {
 	enum tables_list kind;
-	const struct map *names;
-	struct buffer pairs;  /* in order of place */
-	uint32_t *starts;     /* of each list in places; one more at the end */
-	uint32_t *places;     /* by list */
 	struct buffer chunks; /* struct closed_chunk */
 	struct buffer chunk_bytes;
 	struct buffer positions; /* uint64_t: of one list */
 	struct buffer open, row; /* of one list */
 };
 
-static void gathered_init(struct gathered *gathered, enum tables_list kind, const struct map *names)
+static void listing_close(struct listing *listing)
 {
-	*gathered = (struct gathered){.kind = kind, .names = names};
-}
-
-static void gathered_close(struct gathered *gathered)
-{
-	memory_free(gathered->starts);
-	memory_free(gathered->places);
-	buffer_close(&gathered->pairs);
-	buffer_close(&gathered->chunks);
-	buffer_close(&gathered->chunk_bytes);
-	buffer_close(&gathered->positions);
-	buffer_close(&gathered->open);
-	buffer_close(&gathered->row);
-}
-
-static void gather(struct gathered *gathered, uint32_t list, uint32_t place)
-{
-	struct pair pair = {.list = list, .place = place};
-
-	buffer_append(&gathered->pairs, &pair, sizeof pair);
-}
-
-/* Counting sort of the pairs by list; places stay in order. */
-static void sort_pairs(struct gathered *gathered)
-{
-	const struct pair *pairs = (const struct pair *)(const void *)gathered->pairs.data;
-	size_t count = gathered->pairs.size / sizeof pairs[0];
-	uint32_t lists = gathered->names->count;
-
-	gathered->starts = memory_zeroed((size_t)lists + 1, sizeof gathered->starts[0]);
-	gathered->places = memory_alloc(count * sizeof gathered->places[0]);
-	for (size_t i = 0; i < count; i++)
-		gathered->starts[pairs[i].list + 1]++;
-	for (uint32_t list = 0; list < lists; list++)
-		gathered->starts[list + 1] += gathered->starts[list];
-	for (size_t i = 0; i < count; i++)
-		gathered->places[gathered->starts[pairs[i].list]++] = pairs[i].place;
-	memmove(gathered->starts + 1, gathered->starts, lists * sizeof gathered->starts[0]);
-	gathered->starts[0] = 0;
+	buffer_close(&listing->chunks);
+	buffer_close(&listing->chunk_bytes);
+	buffer_close(&listing->positions);
+	buffer_close(&listing->open);
+	buffer_close(&listing->row);
 }
 
 struct name_order {
@@ -202,45 +158,41 @@ static struct name_order *order_names(const struct map *names)
 }
 
 /* The positions of the row's open chunk, then the new ones; *before counts the former. */
-static int join_positions(struct flush *flush, struct gathered *gathered, uint32_t list,
-			  const struct tables_row *row, uint32_t *before)
+static int join_positions(struct flush *flush, struct listing *listing,
+			  const struct tail_list *list, const struct tables_row *row,
+			  uint32_t *before)
 {
-	uint32_t end = gathered->starts[list + 1];
-	struct buffer *positions = &gathered->positions;
+	const uint32_t *places = tail_places(list);
+	struct buffer *positions = &listing->positions;
 
 	buffer_clear(positions);
-	uint64_t *open =
-		(uint64_t *)(void *)buffer_reserve(positions, POSTING_COUNT_MAX * sizeof open[0]);
+	uint64_t *joined = (uint64_t *)(void *)buffer_reserve(
+		positions, (POSTING_COUNT_MAX + list->count) * sizeof joined[0]);
 	*before = 0;
-	if (posting_unpack(row->chunk, open, before) != 0 || *before > row->facts.version)
+	if (posting_unpack(row->chunk, joined, before) != 0 || *before > row->facts.version)
 		return tables_damage(flush->txn->kv, flush->error, "an open chunk of table %s",
-				     kv_table_name(tables_of_names(gathered->kind)));
-	positions->size = *before * sizeof open[0];
-	for (uint32_t i = gathered->starts[list]; i < end; i++) {
-		uint64_t position = flush->generation->first_position + gathered->places[i];
-
-		/* A tag that is twice on a record is listed once. */
-		if (i == gathered->starts[list] || gathered->places[i] != gathered->places[i - 1])
-			buffer_append(positions, &position, sizeof position);
-	}
+				     kv_table_name(tables_of_names(listing->kind)));
+	for (uint32_t i = 0; i < list->count; i++)
+		joined[*before + i] = flush->generation->first_position + places[i];
+	positions->size = (*before + list->count) * sizeof joined[0];
 	return 0;
 }
 
-static void cut_chunks(struct gathered *gathered, const struct tables_row *row, uint64_t ordinal)
+static void cut_chunks(struct listing *listing, const struct tables_row *row, uint64_t ordinal)
 {
-	const uint64_t *positions = (const uint64_t *)(const void *)gathered->positions.data;
-	size_t count = gathered->positions.size / sizeof positions[0];
+	const uint64_t *positions = (const uint64_t *)(const void *)listing->positions.data;
+	size_t count = listing->positions.size / sizeof positions[0];
 
 	for (;;) {
-		buffer_clear(&gathered->open);
-		if (posting_pack(positions, count, POSTING_OPEN_BYTES, &gathered->open) == count)
+		buffer_clear(&listing->open);
+		if (posting_pack(positions, count, POSTING_OPEN_BYTES, &listing->open) == count)
 			return;
 		struct closed_chunk chunk = {.number = row->number, .ordinal = ordinal};
-		chunk.offset = gathered->chunk_bytes.size;
-		size_t packed = posting_pack(positions, count, POSTING_CLOSED_BYTES,
-					     &gathered->chunk_bytes);
-		chunk.size = gathered->chunk_bytes.size - chunk.offset;
-		buffer_append(&gathered->chunks, &chunk, sizeof chunk);
+		chunk.offset = listing->chunk_bytes.size;
+		size_t packed =
+			posting_pack(positions, count, POSTING_CLOSED_BYTES, &listing->chunk_bytes);
+		chunk.size = listing->chunk_bytes.size - chunk.offset;
+		buffer_append(&listing->chunks, &chunk, sizeof chunk);
 		positions += packed;
 		count -= packed;
 		ordinal += packed;
@@ -253,13 +205,14 @@ static int64_t created_at(const struct flush *flush, uint32_t place)
 }
 
 /* What holds of the list after this generation. */
-static int advance_facts(struct flush *flush, const struct gathered *gathered, uint32_t list,
-			 uint64_t added, struct stream_facts *facts)
+static int advance_facts(struct flush *flush, enum tables_list kind, uint32_t index,
+			 const struct tail_list *list, struct stream_facts *facts)
 {
-	uint64_t version = facts->version + added;
+	const uint32_t *places = tail_places(list);
+	uint64_t version = facts->version + list->count;
 
-	if (gathered->kind == TABLES_STREAMS) {
-		*facts = flush->generation->streams[list].facts;
+	if (kind == TABLES_STREAMS) {
+		*facts = flush->generation->streams[index].facts;
 		if (facts->version != version)
 			return tables_damage(
 				flush->txn->kv, flush->error,
@@ -268,46 +221,46 @@ static int advance_facts(struct flush *flush, const struct gathered *gathered, u
 		return 0;
 	}
 	if (facts->version == 0)
-		facts->created = created_at(flush, gathered->places[gathered->starts[list]]);
-	facts->updated = created_at(flush, gathered->places[gathered->starts[list + 1] - 1]);
+		facts->created = created_at(flush, places[0]);
+	facts->updated = created_at(flush, places[list->count - 1]);
 	facts->version = version;
 	facts->first_version = 1;
 	facts->state = STREAM_LIVE;
 	return 0;
 }
 
-static int put_row(struct flush *flush, struct gathered *gathered, const struct tables_key *key,
+static int put_row(struct flush *flush, struct listing *listing, const struct tables_key *key,
 		   const struct tables_row *row)
 {
-	buffer_clear(&gathered->row);
-	tables_row_encode(tables_key_span(key), row, &gathered->row);
-	return kv_put(flush->txn, tables_of_names(gathered->kind), tables_key_span(key),
-		      buffer_span(&gathered->row), false, flush->error);
+	buffer_clear(&listing->row);
+	tables_row_encode(tables_key_span(key), row, &listing->row);
+	return kv_put(flush->txn, tables_of_names(listing->kind), tables_key_span(key),
+		      buffer_span(&listing->row), false, flush->error);
 }
 
-static int put_list(struct flush *flush, struct gathered *gathered, const struct name_order *which)
+static int put_list(struct flush *flush, struct listing *listing, const struct name_order *which)
 {
+	const struct tail_list *list = tail_list(flush->generation, listing->kind, which->list);
 	struct tables_key key;
 	struct tables_row row = {0};
 	uint32_t before;
-	int rc = tables_get_row(flush->txn, gathered->kind, which->name, &key, &row, flush->error);
+	int rc = tables_get_row(flush->txn, listing->kind, which->name, &key, &row, flush->error);
 
 	if (rc == -ENOENT) {
-		row = (struct tables_row){.number = ++flush->state->lists[gathered->kind]};
+		row = (struct tables_row){.number = ++flush->state->lists[listing->kind]};
 		rc = 0;
 	}
 	if (rc == 0)
-		rc = join_positions(flush, gathered, which->list, &row, &before);
+		rc = join_positions(flush, listing, list, &row, &before);
 	if (rc != 0)
 		return rc;
-	cut_chunks(gathered, &row, row.facts.version - before + 1);
-	uint64_t added = gathered->positions.size / sizeof(uint64_t) - before;
-	rc = advance_facts(flush, gathered, which->list, added, &row.facts);
+	cut_chunks(listing, &row, row.facts.version - before + 1);
+	rc = advance_facts(flush, listing->kind, which->list, list, &row.facts);
 	if (rc != 0)
 		return rc;
 	row.name = which->name.size > TABLES_NAME_BYTES_MAX ? which->name : span_of(NULL, 0);
-	row.chunk = buffer_span(&gathered->open);
-	return put_row(flush, gathered, &key, &row);
+	row.chunk = buffer_span(&listing->open);
+	return put_row(flush, listing, &key, &row);
 }
 
 static int compare_chunks(const void *a, const void *b)
@@ -319,11 +272,11 @@ static int compare_chunks(const void *a, const void *b)
 	return (left->ordinal > right->ordinal) - (left->ordinal < right->ordinal);
 }
 
-static int put_chunks(struct flush *flush, struct gathered *gathered)
+static int put_chunks(struct flush *flush, struct listing *listing)
 {
-	struct closed_chunk *chunks = (struct closed_chunk *)(void *)gathered->chunks.data;
-	size_t count = gathered->chunks.size / sizeof chunks[0];
-	struct buffer *value = &gathered->row;
+	struct closed_chunk *chunks = (struct closed_chunk *)(void *)listing->chunks.data;
+	size_t count = listing->chunks.size / sizeof chunks[0];
+	struct buffer *value = &listing->row;
 	int rc = 0;
 
 	if (count > 0)
@@ -333,113 +286,29 @@ static int put_chunks(struct flush *flush, struct gathered *gathered)
 
 		tables_chunk_key(chunks[i].number, chunks[i].ordinal, &key);
 		buffer_clear(value);
-		buffer_append(value, gathered->chunk_bytes.data + chunks[i].offset, chunks[i].size);
+		buffer_append(value, listing->chunk_bytes.data + chunks[i].offset, chunks[i].size);
 		tables_chunk_seal(tables_key_span(&key), value);
-		rc = kv_put(flush->txn, tables_of_chunks(gathered->kind), tables_key_span(&key),
+		rc = kv_put(flush->txn, tables_of_chunks(listing->kind), tables_key_span(&key),
 			    buffer_span(value), false, flush->error);
 	}
 	return rc;
 }
 
-static int put_lists(struct flush *flush, struct gathered *gathered)
+static int put_lists(struct flush *flush, enum tables_list kind)
 {
-	uint32_t lists = gathered->names->count;
+	const struct map *names = &flush->generation->names[kind].map;
+	struct listing listing = {.kind = kind};
 	int rc = 0;
 
-	if (lists == 0)
+	if (names->count == 0)
 		return 0;
-	sort_pairs(gathered);
-	struct name_order *order = order_names(gathered->names);
-	for (uint32_t i = 0; rc == 0 && i < lists; i++)
-		rc = put_list(flush, gathered, &order[i]);
+	struct name_order *order = order_names(names);
+	for (uint32_t i = 0; rc == 0 && i < names->count; i++)
+		rc = put_list(flush, &listing, &order[i]);
 	memory_free(order);
-	return rc == 0 ? put_chunks(flush, gathered) : rc;
-}
-
-static int put_streams(struct flush *flush)
-{
-	const struct tail_generation *generation = flush->generation;
-	struct gathered streams;
-
-	gathered_init(&streams, TABLES_STREAMS, &generation->names);
-	for (uint32_t i = 0; i < generation->count; i++)
-		gather(&streams, generation->records[i].stream, i);
-	int rc = put_lists(flush, &streams);
-	gathered_close(&streams);
-	return rc;
-}
-
-/* ---- categories, types and tags ---- */
-
-static uint32_t number_of(struct map *names, struct span name)
-{
-	return (uint32_t)*map_put(names, name, names->count);
-}
-
-#define SYSTEM_STREAM UINT32_MAX
-#define NO_CATEGORY   (UINT32_MAX - 1) /* the name begins with '-' */
-
-/* The category of each stream of the generation. */
-static uint32_t *number_categories(const struct tail_generation *generation, struct map *names)
-{
-	const struct map *streams = &generation->names;
-	uint32_t *categories = memory_alloc(streams->count * sizeof categories[0]);
-
-	for (uint32_t i = 0; i < streams->count; i++) {
-		struct span stream = map_key(streams, &streams->entries[i]);
-
-		if (stream.data[0] == '$')
-			categories[i] = SYSTEM_STREAM;
-		else if (text_category(stream).size == 0)
-			categories[i] = NO_CATEGORY;
-		else
-			categories[i] = number_of(names, text_category(stream));
-	}
-	return categories;
-}
-
-static void gather_record(const struct record *record, uint32_t place, struct gathered *types,
-			  struct map *type_names, struct gathered *tags, struct map *tag_names)
-{
-	gather(types, number_of(type_names, record->type), place);
-	for (uint32_t i = 0; i < record->tag_count; i++)
-		gather(tags, number_of(tag_names, record->tags[i]), place);
-}
-
-static int put_labels(struct flush *flush)
-{
-	const struct tail_generation *generation = flush->generation;
-	struct map names[TABLES_LISTS];
-	struct gathered labels[TABLES_LISTS];
-	int rc = 0;
-
-	for (int kind = TABLES_CATEGORIES; kind < TABLES_LISTS; kind++) {
-		map_init(&names[kind]);
-		gathered_init(&labels[kind], (enum tables_list)kind, &names[kind]);
-	}
-	uint32_t *categories = number_categories(generation, &names[TABLES_CATEGORIES]);
-	for (uint32_t i = 0; i < generation->count; i++) {
-		struct span bytes =
-			span_of(generation->records[i].bytes, generation->records[i].size);
-		uint32_t category = categories[generation->records[i].stream];
-		struct record record;
-
-		if (category == SYSTEM_STREAM)
-			continue;
-		int parsed = record_parse(bytes, &record);
-		ASSERT(parsed == 0);
-		if (category != NO_CATEGORY)
-			gather(&labels[TABLES_CATEGORIES], category, i);
-		gather_record(&record, i, &labels[TABLES_TYPES], &names[TABLES_TYPES],
-			      &labels[TABLES_TAGS], &names[TABLES_TAGS]);
-	}
-	memory_free(categories);
-	for (int kind = TABLES_CATEGORIES; kind < TABLES_LISTS; kind++) {
-		if (rc == 0)
-			rc = put_lists(flush, &labels[kind]);
-		gathered_close(&labels[kind]);
-		map_close(&names[kind]);
-	}
+	if (rc == 0)
+		rc = put_chunks(flush, &listing);
+	listing_close(&listing);
 	return rc;
 }
 
@@ -518,10 +387,8 @@ static int put_all(struct flush *flush)
 
 	if (flush->generation->count > 0) {
 		rc = put_blocks(flush);
-		if (rc == 0)
-			rc = put_streams(flush);
-		if (rc == 0)
-			rc = put_labels(flush);
+		for (int kind = 0; rc == 0 && kind < TABLES_LISTS; kind++)
+			rc = put_lists(flush, (enum tables_list)kind);
 		if (rc == 0)
 			rc = put_ids(flush);
 		if (rc == 0)

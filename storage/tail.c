@@ -4,9 +4,10 @@
 #include "base/assert.h"
 #include "base/hash.h"
 #include "base/memory.h"
+#include "base/text.h"
 
 #define RECORDS_MIN 64u
-#define STREAMS_MIN 16u
+#define NAMES_MIN   16u
 
 /* ---- a generation ---- */
 
@@ -16,9 +17,32 @@ static struct tail_generation *generation_new(const struct machine_head *head)
 
 	generation->first_position = head->position + 1;
 	generation->hash_before = head->hash;
-	map_init(&generation->names);
+	for (int kind = 0; kind < TABLES_LISTS; kind++)
+		map_init(&generation->names[kind].map);
 	buffer_init(&generation->bodies);
 	return generation;
+}
+
+static struct tail_list *list_at(const struct tail_generation *generation, enum tables_list kind,
+				 uint32_t index)
+{
+	ASSERT(index < generation->names[kind].map.count);
+	return kind == TABLES_STREAMS ? &generation->streams[index].list
+				      : &generation->names[kind].lists[index];
+}
+
+static void free_lists(struct tail_generation *generation, enum tables_list kind)
+{
+	struct tail_names *names = &generation->names[kind];
+
+	for (uint32_t i = 0; i < names->map.count; i++) {
+		struct tail_list *list = list_at(generation, kind, i);
+
+		if (list->capacity > 0)
+			memory_free(list->places.many);
+	}
+	memory_free(names->lists);
+	map_close(&names->map);
 }
 
 void tail_generation_free(struct tail_generation *generation)
@@ -28,11 +52,9 @@ void tail_generation_free(struct tail_generation *generation)
 
 	for (size_t i = 0; i < count; i++)
 		memory_free(bodies[i]);
-	for (uint32_t i = 0; i < generation->names.count; i++)
-		if (generation->streams[i].capacity > 0)
-			memory_free(generation->streams[i].places.many);
+	for (int kind = 0; kind < TABLES_LISTS; kind++)
+		free_lists(generation, (enum tables_list)kind);
 	buffer_close(&generation->bodies);
-	map_close(&generation->names);
 	memory_free(generation->records);
 	memory_free(generation->streams);
 	memory_free(generation->id_slots);
@@ -41,11 +63,19 @@ void tail_generation_free(struct tail_generation *generation)
 
 static uint64_t generation_bytes(const struct tail_generation *generation)
 {
-	return generation->body_bytes + generation->stream_bytes + generation->bodies.capacity +
-	       map_bytes(&generation->names) +
-	       (uint64_t)generation->capacity * sizeof generation->records[0] +
-	       (uint64_t)generation->streams_capacity * sizeof generation->streams[0] +
-	       (uint64_t)generation->id_slots_count * sizeof generation->id_slots[0];
+	uint64_t bytes = generation->body_bytes + generation->list_bytes +
+			 generation->bodies.capacity +
+			 (uint64_t)generation->capacity * sizeof generation->records[0] +
+			 (uint64_t)generation->id_slots_count * sizeof generation->id_slots[0];
+
+	for (int kind = 0; kind < TABLES_LISTS; kind++) {
+		const struct tail_names *names = &generation->names[kind];
+		size_t each = kind == TABLES_STREAMS ? sizeof generation->streams[0]
+						     : sizeof names->lists[0];
+
+		bytes += map_bytes(&names->map) + (uint64_t)names->capacity * each;
+	}
+	return bytes;
 }
 
 /* ---- ids ---- */
@@ -91,59 +121,130 @@ static uint64_t find_id(const struct tail_generation *generation, const uint8_t 
 	return 0;
 }
 
-/* ---- streams ---- */
+/* ---- lists ---- */
 
-static uint32_t *places_of(struct tail_stream *stream)
+static void add_place(struct tail_generation *generation, struct tail_list *list, uint32_t place)
 {
-	return stream->capacity > 0 ? stream->places.many : stream->places.few;
-}
-
-const uint32_t *tail_stream_places(const struct tail_stream *stream)
-{
-	return stream->capacity > 0 ? stream->places.many : stream->places.few;
-}
-
-static void add_place(struct tail_generation *generation, struct tail_stream *stream,
-		      uint32_t place)
-{
-	if (stream->capacity == 0 && stream->count == TAIL_FEW) {
+	if (list->capacity == 0 && list->count == TAIL_FEW) {
 		uint32_t *many = memory_alloc(2 * TAIL_FEW * 2 * sizeof many[0]);
 
-		memcpy(many, stream->places.few, sizeof stream->places.few);
-		stream->places.many = many;
-		stream->capacity = 2 * TAIL_FEW * 2;
-		generation->stream_bytes += stream->capacity * sizeof many[0];
-	} else if (stream->capacity > 0 && stream->count == stream->capacity) {
-		generation->stream_bytes += stream->capacity * sizeof(uint32_t);
-		stream->capacity *= 2;
-		stream->places.many =
-			memory_resize(stream->places.many, stream->capacity * sizeof(uint32_t));
+		memcpy(many, list->places.few, sizeof list->places.few);
+		list->places.many = many;
+		list->capacity = 2 * TAIL_FEW * 2;
+		generation->list_bytes += list->capacity * sizeof many[0];
+	} else if (list->capacity > 0 && list->count == list->capacity) {
+		generation->list_bytes += list->capacity * sizeof(uint32_t);
+		list->capacity *= 2;
+		list->places.many =
+			memory_resize(list->places.many, list->capacity * sizeof(uint32_t));
 	}
-	places_of(stream)[stream->count++] = place;
+	uint32_t *places = list->capacity > 0 ? list->places.many : list->places.few;
+
+	places[list->count++] = place;
 }
 
-static uint32_t find_or_add_stream(struct tail_generation *generation, struct span name,
-				   uint64_t first_version)
+/* The index of a name; *added: it is new, and has an empty list. */
+static uint32_t find_or_add_name(struct tail_generation *generation, enum tables_list kind,
+				 struct span name, bool *added)
 {
-	uint32_t next = generation->names.count;
-	uint32_t index = (uint32_t)*map_put(&generation->names, name, next);
+	struct tail_names *names = &generation->names[kind];
+	uint32_t next = names->map.count;
+	uint32_t index = (uint32_t)*map_put(&names->map, name, next);
 
-	if (index != next)
+	*added = index == next;
+	if (!*added)
 		return index;
-	if (next == generation->streams_capacity) {
-		generation->streams_capacity = next == 0 ? STREAMS_MIN : next * 2;
-		generation->streams =
-			memory_resize(generation->streams,
-				      generation->streams_capacity * sizeof generation->streams[0]);
+	if (next == names->capacity) {
+		names->capacity = next == 0 ? NAMES_MIN : next * 2;
+		if (kind == TABLES_STREAMS)
+			generation->streams =
+				memory_resize(generation->streams,
+					      names->capacity * sizeof generation->streams[0]);
+		else
+			names->lists = memory_resize(names->lists,
+						     names->capacity * sizeof names->lists[0]);
 	}
-	generation->streams[next] = (struct tail_stream){.first_version = first_version};
+	if (kind == TABLES_STREAMS)
+		generation->streams[next] = (struct tail_stream){0};
+	else
+		names->lists[next] = (struct tail_list){0};
 	return next;
 }
 
-const struct tail_stream *tail_generation_stream(const struct tail_generation *generation,
-						 struct span name)
+static uint32_t category_of(struct tail_generation *generation, struct span stream)
 {
-	const uint64_t *index = generation->count > 0 ? map_get(&generation->names, name) : NULL;
+	struct span category = text_category(stream);
+	bool added;
+
+	if (stream.data[0] == '$')
+		return TAIL_SYSTEM;
+	if (category.size == 0)
+		return TAIL_NO_CATEGORY;
+	return find_or_add_name(generation, TABLES_CATEGORIES, category, &added);
+}
+
+static void add_label(struct tail_generation *generation, enum tables_list kind, struct span name,
+		      uint32_t place)
+{
+	bool added;
+	uint32_t index = find_or_add_name(generation, kind, name, &added);
+	struct tail_list *list = &generation->names[kind].lists[index];
+
+	/* A tag that is twice on a record is listed once. */
+	if (list->count == 0 || tail_places(list)[list->count - 1] != place)
+		add_place(generation, list, place);
+}
+
+static void add_labels(struct tail_generation *generation, uint32_t category,
+		       const struct tail_record *bytes, uint32_t place)
+{
+	struct record record;
+	int rc = record_parse(span_of(bytes->bytes, bytes->size), &record);
+
+	ASSERT(rc == 0);
+	if (category != TAIL_NO_CATEGORY)
+		add_place(generation, &generation->names[TABLES_CATEGORIES].lists[category], place);
+	add_label(generation, TABLES_TYPES, record.type, place);
+	for (uint32_t i = 0; i < record.tag_count; i++)
+		add_label(generation, TABLES_TAGS, record.tags[i], place);
+}
+
+static void add_to_lists(struct tail_generation *generation, uint32_t place, struct span name,
+			 const struct stream_facts *facts)
+{
+	const struct tail_record *record = &generation->records[place];
+	bool added;
+	uint32_t index = find_or_add_name(generation, TABLES_STREAMS, name, &added);
+	struct tail_stream *stream = &generation->streams[index];
+
+	if (added) {
+		stream->first_version = record_version(record->bytes);
+		stream->category = category_of(generation, name);
+	}
+	stream->facts = *facts;
+	add_place(generation, &stream->list, place);
+	if (stream->category != TAIL_SYSTEM)
+		add_labels(generation, stream->category, record, place);
+}
+
+const struct tail_list *tail_list(const struct tail_generation *generation, enum tables_list kind,
+				  uint32_t index)
+{
+	return list_at(generation, kind, index);
+}
+
+const struct tail_list *tail_find_list(const struct tail_generation *generation,
+				       enum tables_list kind, struct span name)
+{
+	const uint64_t *index = map_get(&generation->names[kind].map, name);
+
+	return index != NULL ? list_at(generation, kind, (uint32_t)*index) : NULL;
+}
+
+static const struct tail_stream *find_stream(const struct tail_generation *generation,
+					     struct span name)
+{
+	const uint64_t *index = map_get(&generation->names[TABLES_STREAMS].map, name);
 
 	return index != NULL ? &generation->streams[*index] : NULL;
 }
@@ -190,14 +291,11 @@ void tail_add_record(struct tail *tail, const struct tail_record *record, struct
 			generation->records, generation->capacity * sizeof generation->records[0]);
 		grow_ids(generation);
 	}
-	uint32_t index = generation->count++;
-	uint32_t number = find_or_add_stream(generation, stream, record_version(record->bytes));
+	uint32_t place = generation->count++;
 
-	generation->records[index] = *record;
-	generation->records[index].stream = number;
-	generation->streams[number].facts = *facts;
-	add_place(generation, &generation->streams[number], index);
-	put_id(generation, index);
+	generation->records[place] = *record;
+	add_to_lists(generation, place, stream, facts);
+	put_id(generation, place);
 }
 
 void tail_add(struct tail *tail, const struct machine_decision *decision)
@@ -280,10 +378,10 @@ uint64_t tail_find_id(const struct tail *tail, const uint8_t id[UUID_BYTES])
 
 bool tail_find_stream(const struct tail *tail, struct span name, struct stream_facts *facts)
 {
-	const struct tail_stream *stream = tail_generation_stream(tail->active, name);
+	const struct tail_stream *stream = find_stream(tail->active, name);
 
 	if (stream == NULL && tail->frozen != NULL)
-		stream = tail_generation_stream(tail->frozen, name);
+		stream = find_stream(tail->frozen, name);
 	if (stream == NULL)
 		return false;
 	*facts = stream->facts;
@@ -293,12 +391,12 @@ bool tail_find_stream(const struct tail *tail, struct span name, struct stream_f
 static const struct tail_record *find_version_in(const struct tail_generation *generation,
 						 struct span name, uint64_t version)
 {
-	const struct tail_stream *stream = tail_generation_stream(generation, name);
+	const struct tail_stream *stream = find_stream(generation, name);
 
 	if (stream == NULL || version < stream->first_version ||
-	    version - stream->first_version >= stream->count)
+	    version - stream->first_version >= stream->list.count)
 		return NULL;
-	return &generation->records[tail_stream_places(stream)[version - stream->first_version]];
+	return &generation->records[tail_places(&stream->list)[version - stream->first_version]];
 }
 
 const struct tail_record *tail_find_version(const struct tail *tail, struct span name,

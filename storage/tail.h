@@ -1,7 +1,7 @@
 /*
  * The tail: applied records that are not in the tables yet, where they lie in the commands that
- * they came in, with indexes over streams and ids. Two generations: records join the active one; a
- * flush freezes it, writes it out and drops it, while the next one fills.
+ * they came in, with indexes over streams, categories, types, tags and ids. Two generations: records
+ * join the active one; a flush freezes it, writes it out and drops it, while the next one fills.
  *
  *            freeze                       drop
  *   active ─────────► frozen (flushing) ───────► freed
@@ -16,6 +16,7 @@
 
 #include "base/map.h"
 #include "storage/machine.h"
+#include "storage/tables.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -24,20 +25,35 @@ struct tail_record {
 	const uint8_t *bytes;
 	uint64_t hash; /* running, after it */
 	uint32_t size;
-	uint32_t stream; /* index in the generation */
 };
 
 #define TAIL_FEW 2
 
-struct tail_stream {
-	struct stream_facts facts; /* as of the last record in this generation */
-	uint64_t first_version;    /* of its first record in this generation */
+/* Places (indexes) of records in their generation, in order, each once. */
+struct tail_list {
 	uint32_t count;
 	uint32_t capacity; /* of many; 0: they are in few */
 	union {
 		uint32_t few[TAIL_FEW];
 		uint32_t *many;
-	} places; /* indexes of records */
+	} places;
+};
+
+struct tail_stream {
+	struct stream_facts facts; /* as of the last record in this generation */
+	uint64_t first_version;    /* of its first record in this generation */
+	uint32_t category;         /* index of its list, or one of the two below */
+	struct tail_list list;
+};
+
+#define TAIL_SYSTEM      UINT32_MAX       /* of a system stream: its records are in no other list */
+#define TAIL_NO_CATEGORY (UINT32_MAX - 1) /* the name begins with '-' */
+
+/* The lists of one kind, as in the tables. Those of streams lie in `streams`. */
+struct tail_names {
+	struct map map; /* name → index */
+	uint32_t capacity;
+	struct tail_list *lists;
 };
 
 struct tail_generation {
@@ -45,14 +61,13 @@ struct tail_generation {
 	uint64_t hash_before;
 	uint32_t count, capacity;
 	struct tail_record *records;
-	struct map names; /* stream → index */
-	uint32_t streams_capacity;
+	struct tail_names names[TABLES_LISTS];
 	struct tail_stream *streams;
 	uint32_t id_slots_count; /* a power of two, or 0; at most half full */
 	uint32_t *id_slots;      /* index of the record + 1; 0: free */
 	struct buffer bodies;    /* uint8_t *: owned memory */
 	uint64_t body_bytes;
-	uint64_t stream_bytes; /* of position lists */
+	uint64_t list_bytes; /* of places beyond the few */
 };
 
 struct tail {
@@ -96,8 +111,14 @@ bool tail_find_stream(const struct tail *tail, struct span name, struct stream_f
 /* The record with that version of a stream; NULL when it is not in the tail. */
 const struct tail_record *tail_find_version(const struct tail *tail, struct span name,
 					    uint64_t version);
-const uint32_t *tail_stream_places(const struct tail_stream *stream);
-const struct tail_stream *tail_generation_stream(const struct tail_generation *generation,
-						 struct span name);
+/* The places of a name's records, or NULL; those of one index. */
+const struct tail_list *tail_find_list(const struct tail_generation *generation,
+				       enum tables_list kind, struct span name);
+const struct tail_list *tail_list(const struct tail_generation *generation, enum tables_list kind,
+				  uint32_t index);
+static inline const uint32_t *tail_places(const struct tail_list *list)
+{
+	return list->capacity > 0 ? list->places.many : list->places.few;
+}
 
 #endif
