@@ -26,6 +26,12 @@ enum method_flag {
 	X("stream_info", method_stream_info, METHOD_READS)                                         \
 	X("subscribe", method_subscribe, METHOD_BEGINS)                                            \
 	X("unsubscribe", method_unsubscribe, 0)                                                    \
+	X("load", method_load, METHOD_READS)                                                       \
+	X("count", method_count, METHOD_READS)                                                     \
+	X("position_at", method_position_at, METHOD_READS)                                         \
+	X("stream_list", method_stream_list, METHOD_READS)                                         \
+	X("category_list", method_category_list, METHOD_READS)                                     \
+	X("type_list", method_type_list, METHOD_READS)                                             \
 	X("stats", method_stats, 0)                                                                \
 	X("digest", method_digest, METHOD_READS)                                                   \
 	X("cluster_status", method_cluster_status, 0)                                              \

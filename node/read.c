@@ -77,8 +77,11 @@ static int run_all(struct reading *reading, struct store *store)
 	struct page page = {0};
 
 	result_page_begin(&page);
-	int rc = store_read_all(store, &reading->range, reading->with_system, &page,
-				&reading->error);
+	int rc = query_is_all(&reading->query)
+			 ? store_read_all(store, &reading->range, reading->with_system, &page,
+					  &reading->error)
+			 : store_read_query(store, &reading->query, &reading->range, &page,
+					    &reading->error);
 	if (rc != 0) {
 		buffer_close(&page.records);
 		return rc;
@@ -209,13 +212,11 @@ uint64_t read_page_bytes_max(const struct node *node)
 	return message < LIMIT_READ_BYTES ? message : LIMIT_READ_BYTES;
 }
 
-bool read_get_range(struct request *request, struct read_range *range)
+bool read_get_bounds(struct request *request, uint64_t limit_default, struct read_range *range)
 {
-	uint64_t limit = LIMIT_READ_EVENTS_DEFAULT, bytes_max = LIMIT_READ_BYTES_DEFAULT;
+	uint64_t limit = limit_default, bytes_max = LIMIT_READ_BYTES_DEFAULT;
 
-	if (!request_arg_u64(request, "from", 0, UINT64_MAX, &range->from) ||
-	    !get_direction(request, &range->backward) ||
-	    !request_arg_u64(request, "limit", 1, LIMIT_READ_EVENTS, &limit) ||
+	if (!request_arg_u64(request, "limit", 1, LIMIT_READ_EVENTS, &limit) ||
 	    !request_arg_u64(request, "max_bytes", 1, UINT64_MAX, &bytes_max))
 		return false;
 	if (bytes_max > read_page_bytes_max(request->node))
@@ -225,12 +226,19 @@ bool read_get_range(struct request *request, struct read_range *range)
 	return true;
 }
 
+static bool get_range(struct request *request, struct read_range *range)
+{
+	return request_arg_u64(request, "from", 0, UINT64_MAX, &range->from) &&
+	       get_direction(request, &range->backward) &&
+	       read_get_bounds(request, LIMIT_READ_EVENTS_DEFAULT, range);
+}
+
 void method_read_stream(struct request *request)
 {
 	struct reading *reading = reading_new(request, &stream_kind);
 
 	reading_begin(reading, request_arg_stream(request, &reading->stream) &&
-				       read_get_range(request, &reading->range));
+				       get_range(request, &reading->range));
 }
 
 void method_read_all(struct request *request)
@@ -240,7 +248,7 @@ void method_read_all(struct request *request)
 
 	reading_begin(reading, query_from_request(request, &reading->query, &given) &&
 				       request_arg_bool(request, "system", &reading->with_system) &&
-				       read_get_range(request, &reading->range));
+				       get_range(request, &reading->range));
 }
 
 void method_stream_info(struct request *request)

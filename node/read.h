@@ -55,5 +55,11 @@ void method_read_stream(struct request *request);
 void method_read_all(struct request *request);
 void method_read_event(struct request *request);
 void method_stream_info(struct request *request);
+void method_load(struct request *request);
+void method_count(struct request *request);
+void method_position_at(struct request *request);
+void method_stream_list(struct request *request);
+void method_category_list(struct request *request);
+void method_type_list(struct request *request);
 
 #endif

@@ -77,8 +77,8 @@ void reading_answer_absent(struct reading *reading, enum answer_code code, const
 
 /* What events of one answer may come to: within LIMIT_READ_BYTES and what a message carries. */
 uint64_t read_page_bytes_max(const struct node *node);
-/* from, direction, limit, max_bytes. */
-bool read_get_range(struct request *request, struct read_range *range);
+/* limit, max_bytes. */
+bool read_get_bounds(struct request *request, uint64_t limit_default, struct read_range *range);
 void reading_answer_no_stream(struct reading *reading);
 
 /*

@@ -1,0 +1,136 @@
+/*
+ * load: an aggregate in one call: its latest snapshot, and the events after it. See read.h.
+ *
+ * The snapshot is read first. What is appended between the two reads is among the events, so together
+ * they are the stream as of `head`. A snapshot that is put in between is not seen: the events that it
+ * stands for are.
+ */
+#include "node/reading.h"
+
+#include "base/assert.h"
+#include "storage/system.h"
+
+#include <errno.h>
+
+/* The latest snapshot of a stream; none when found is false. Spans point into `bytes`. */
+struct latest_snapshot {
+	struct buffer bytes;
+	bool found;
+	struct system_snapshot snapshot;
+	int64_t created;
+};
+
+static int parse_snapshot(struct latest_snapshot *latest, struct error *error)
+{
+	struct record record;
+	int rc = record_parse(buffer_span(&latest->bytes), &record);
+
+	if (rc == 0)
+		rc = system_snapshot_parse(&record, &latest->snapshot);
+	if (rc != 0)
+		return error_set(error, rc, "the snapshot at hand cannot be parsed");
+	latest->found = !latest->snapshot.deleted;
+	latest->created = record.created;
+	return 0;
+}
+
+/* The last record of its system stream: all others are older, or deleted by it. */
+static int find_latest(struct store *store, struct span stream, struct latest_snapshot *latest,
+		       struct error *error)
+{
+	const struct read_range range = {.backward = true, .limit = 1, .bytes_max = 1};
+	struct stream_status status;
+	struct page page = {0};
+	struct buffer name;
+
+	buffer_init(&name);
+	buffer_init(&page.records);
+	system_stream_name(SYSTEM_SNAPSHOT_PREFIX, stream, &name);
+	int rc = store_read_stream(store, buffer_span(&name), &range, &page, &status, error);
+
+	buffer_close(&name);
+	latest->bytes = page.records;
+	return rc != 0 || page.count == 0 ? rc : parse_snapshot(latest, error);
+}
+
+static void write_snapshot(struct buffer *into, const struct latest_snapshot *latest)
+{
+	msgpack_write_string(into, "snapshot");
+	if (!latest->found) {
+		msgpack_write_nil(into);
+		return;
+	}
+	msgpack_write_map(into, 4);
+	result_u64(into, "version", latest->snapshot.version);
+	msgpack_write_string(into, "type");
+	msgpack_write_str(into, latest->snapshot.type);
+	msgpack_write_string(into, "data");
+	msgpack_write_bin(into, latest->snapshot.data);
+	msgpack_write_string(into, "created");
+	msgpack_write_i64(into, latest->created);
+}
+
+/* A large snapshot and a large event may not fit into one message: then the events come later. */
+static void leave_out_what_does_not_fit(const struct reading *reading, struct page *page,
+					const struct latest_snapshot *latest, size_t header_bytes)
+{
+	uint64_t bytes_max = read_page_bytes_max(reading->request->node);
+
+	ASSERT(page->records.size >= header_bytes);
+	if (!latest->found || page->records.size + latest->bytes.size <= bytes_max)
+		return;
+	page->records.size = header_bytes;
+	page->count = 0;
+	page->next = latest->snapshot.version + 1;
+	page->end = false;
+}
+
+static int read_rest(struct reading *reading, struct store *store,
+		     const struct latest_snapshot *latest)
+{
+	struct read_range range = reading->range;
+	struct stream_status status;
+	struct page page = {0};
+
+	range.from = latest->found ? latest->snapshot.version + 1 : 1;
+	range.bytes_max =
+		latest->bytes.size < range.bytes_max ? range.bytes_max - latest->bytes.size : 1;
+	result_page_begin(&page);
+	size_t header_bytes = page.records.size;
+	int rc = store_read_stream(store, reading->stream, &range, &page, &status, &reading->error);
+
+	if (rc == 0 && status.state == STREAM_NONE)
+		rc = -ENOENT;
+	if (rc != 0) {
+		buffer_close(&page.records);
+		return rc;
+	}
+	leave_out_what_does_not_fit(reading, &page, latest, header_bytes);
+	write_snapshot(&page.records, latest);
+	result_state(&page.records, &status);
+	result_place(&page.records, &page);
+	result_page_end(reading, &page, 8);
+	return 0;
+}
+
+static int run_load(struct reading *reading, struct store *store)
+{
+	struct latest_snapshot latest = {0};
+	int rc = find_latest(store, reading->stream, &latest, &reading->error);
+
+	if (rc == 0)
+		rc = read_rest(reading, store, &latest);
+	buffer_close(&latest.bytes);
+	return rc;
+}
+
+static const struct reading_kind load_kind = {run_load, reading_answer_no_stream};
+
+void method_load(struct request *request)
+{
+	struct reading *reading = reading_new(request, &load_kind);
+
+	reading_begin(reading,
+		      request_arg_stream(request, &reading->stream) &&
+			      read_get_bounds(request, LIMIT_READ_EVENTS, &reading->range));
+}
