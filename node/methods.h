@@ -38,7 +38,8 @@ enum method_flag {
 	X("cluster_add", method_cluster_add, METHOD_BEGINS)                                        \
 	X("cluster_assign", method_cluster_assign, METHOD_BEGINS)                                  \
 	X("cluster_remove", method_cluster_remove, METHOD_BEGINS)                                  \
-	X("cluster_transfer", method_cluster_transfer, METHOD_BEGINS)
+	X("cluster_transfer", method_cluster_transfer, METHOD_BEGINS)                              \
+	X("backup", method_backup, METHOD_BEGINS)
 
 #define X(name, handler, flags) void handler(struct request *request);
 METHOD_TABLE(X)

@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "node/append.h"
+#include "node/backup.h"
 #include "node/catch_up.h"
 #include "node/data_dir.h"
 #include "node/deadline.h"
@@ -262,6 +263,7 @@ static void begin_services(struct node *node)
 	node->reader = reader_new(node);
 	node->notifier = notifier_new(node);
 	node->catch_up = catch_up_new(node);
+	node->backup = backup_service_new(node);
 }
 
 static int start_replica(struct node *node, struct error *error)
@@ -382,7 +384,10 @@ static void take_down(struct node *node)
 	move_to(node, NODE_GONE);
 	streams_kill_all(listener_streams(node->listener));
 	workers_free(node->workers);
+	backup_service_stop(node->backup);
+	backup_service_join(node->backup);
 	run_posts(node->inside);
+	backup_service_free(node->backup);
 	catch_up_free(node->catch_up);
 	reader_free(node->reader);
 	notifier_free(node->notifier);
@@ -432,6 +437,7 @@ void node_stop(struct node *node)
 	move_to(node, NODE_DRAINING);
 	listener_stop(node->listener);
 	notifier_stop(node->notifier);
+	backup_service_stop(node->backup);
 	replica_stop(node->replica, NODE_GRACE_MS, on_replica_stopped, node);
 }
 

@@ -19,6 +19,7 @@
 
 struct uv_loop_s;
 struct append_service;
+struct backup_service;
 struct node_inside;
 struct own_writes;
 struct catch_up;
@@ -43,6 +44,7 @@ struct node {
 	struct reader *reader;
 	struct notifier *notifier;
 	struct catch_up *catch_up;
+	struct backup_service *backup;
 	uint8_t cluster_id[CLUSTER_ID_BYTES];
 	int64_t started_ms;
 	bool stopping;

@@ -1,6 +1,7 @@
 #include "node/stats.h"
 
 #include "base/clock.h"
+#include "node/backup.h"
 #include "node/catch_up.h"
 #include "node/listener.h"
 #include "node/methods.h"
@@ -20,6 +21,7 @@ struct stats_now {
 	struct reader_status reader;
 	struct notifier_status notifier;
 	struct catch_up_status catch_up;
+	struct backup_status backup;
 };
 
 static uint64_t milliseconds(const struct timeval *time)
@@ -54,6 +56,7 @@ static void take_now(struct node *node, struct stats_now *now)
 	reader_get_status(node->reader, &now->reader);
 	notifier_get_status(node->notifier, &now->notifier);
 	catch_up_get_status(node->catch_up, &now->catch_up);
+	backup_service_get_status(node->backup, &now->backup);
 }
 
 void method_stats(struct request *request)

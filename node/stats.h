@@ -69,6 +69,9 @@ struct node_counters {
 	X(catch_up_active, now->catch_up.active ? 1u : 0u, "1 while records are pulled")           \
 	X(catch_up_wanted, now->catch_up.wanted, "position at which pulling ends")                 \
 	X(catch_up_records_per_second, now->catch_up.records_per_second, "its speed")              \
+	X(backup_position, now->backup.position, "position that the running backup has reached")   \
+	X(backup_wanted, now->backup.wanted, "position at which it ends; 0: none is running")      \
+	X(backup_bytes, now->backup.bytes, "what it has written")                                  \
 	X(rss_max_bytes, now->rss_max_bytes, "the most memory that was resident")                  \
 	X(cpu_ms, now->cpu_ms, "processor time used")
 
