@@ -27,12 +27,13 @@
  *        8     8  version, for EXPECTATION_VERSION and EXPECTATION_AT_LEAST, else 0
  *       16     …  stream name, 1 byte to RECORD_STREAM_BYTES_MAX
  *   content of COMMAND_CONDITION: the append fails when an event behind `after` matches. Before the
- *   records.
+ *   records; LIMIT_CONDITIONS at most in an item.
  *        0     4  index: place in the request, told when it fails
  *        4     4  zero
  *        8     8  after: a position
  *       16     …  query (query.h)
- *   content of COMMAND_RECORD: one stored record with blanks (record.h). In order of the global log.
+ *   content of COMMAND_RECORD: one stored record with blanks (record.h), of any stream but one that
+ *   keeps checkpoints. In order of the global log.
  *   content of COMMAND_CHECKPOINT: at most one in an item, the last section
  *        0     1  flags: bit 0: `if_position` counts
  *        1     7  zero

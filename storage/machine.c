@@ -5,6 +5,7 @@
 #include "base/checksum.h"
 #include "base/map.h"
 #include "base/memory.h"
+#include "storage/system.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -12,19 +13,31 @@
 /* Up to so many, comparing one by one is quicker than hashing. */
 #define FEW 8
 
+/* The checkpoint of an item. */
+struct pending_checkpoint {
+	bool present;
+	bool has_if_position;
+	uint64_t if_position;
+	struct system_checkpoint value;
+	struct machine_write write;
+};
+
 /* Arrays that grow and are used again for each item. */
 struct machine {
 	struct machine_view view;
 	struct buffer targets;      /* struct machine_target */
 	struct buffer expectations; /* struct expectation; the target of each in: */
 	struct buffer expectation_targets;
-	struct buffer writes;     /* struct machine_write */
+	struct buffer writes;     /* struct machine_write: the events, in the end the checkpoint */
 	struct buffer positions;  /* uint64_t: where each id is stored already */
 	struct buffer violations; /* struct violation */
 	struct buffer streams;    /* struct outcome_stream */
 	struct buffer stored;     /* one record */
 	struct buffer conflict;   /* the stored record that conflicts */
-	struct map names;         /* stream → target, when there are more than a few */
+	struct buffer conditions; /* struct condition; the query of each in: */
+	struct buffer queries; /* struct query, as many as any item ever had: each keeps memory */
+	struct pending_checkpoint checkpoint;
+	struct map names; /* stream → target, when there are more than a few */
 	struct map ids;
 };
 
@@ -52,6 +65,10 @@ void machine_free(struct machine *machine)
 	buffer_close(&machine->streams);
 	buffer_close(&machine->stored);
 	buffer_close(&machine->conflict);
+	buffer_close(&machine->conditions);
+	for (uint32_t i = 0; i < COUNT(machine->queries, struct query); i++)
+		query_close(&ARRAY(machine->queries, struct query)[i]);
+	buffer_close(&machine->queries);
 	map_close(&machine->names);
 	map_close(&machine->ids);
 	memory_free(machine);
@@ -67,6 +84,8 @@ static void machine_clear(struct machine *machine)
 	buffer_clear(&machine->violations);
 	buffer_clear(&machine->streams);
 	buffer_clear(&machine->conflict);
+	buffer_clear(&machine->conditions);
+	machine->checkpoint.present = false;
 	map_clear(&machine->names);
 	map_clear(&machine->ids);
 }
@@ -116,23 +135,47 @@ static int add_target(struct machine *machine, struct span name, uint32_t *numbe
 	return 0;
 }
 
+static int find_or_add_target(struct machine *machine, struct span name, uint32_t *number,
+			      struct error *error)
+{
+	*number = find_target(machine, name);
+	return *number != UINT32_MAX ? 0 : add_target(machine, name, number, error);
+}
+
 static int add_expectation(struct machine *machine, struct span content, struct error *error)
 {
 	struct expectation expectation;
+	uint32_t target;
 	int rc = command_parse_expectation(content, &expectation, error);
 
+	if (rc == 0)
+		rc = find_or_add_target(machine, expectation.stream, &target, error);
 	if (rc != 0)
 		return rc;
-	uint32_t target = find_target(machine, expectation.stream);
-	if (target == UINT32_MAX) {
-		rc = add_target(machine, expectation.stream, &target, error);
-		if (rc != 0)
-			return rc;
-	}
 	ARRAY(machine->targets, struct machine_target)[target].written |= expectation.written;
 	buffer_append(&machine->expectations, &expectation, sizeof expectation);
 	buffer_append(&machine->expectation_targets, &target, sizeof target);
 	return 0;
+}
+
+static int add_condition(struct machine *machine, struct span content, struct error *error)
+{
+	uint32_t number = COUNT(machine->conditions, struct condition);
+	struct condition condition;
+	struct query query;
+
+	if (number == LIMIT_CONDITIONS)
+		return error_set(error, -EBADMSG, "command: an item with more than %u conditions",
+				 LIMIT_CONDITIONS);
+	int rc = command_parse_condition(content, &condition, error);
+	if (rc != 0)
+		return rc;
+	if (number == COUNT(machine->queries, struct query)) {
+		query_init(&query);
+		buffer_append(&machine->queries, &query, sizeof query);
+	}
+	buffer_append(&machine->conditions, &condition, sizeof condition);
+	return query_parse(condition.query, &ARRAY(machine->queries, struct query)[number], error);
 }
 
 static int add_write(struct machine *machine, struct span content, uint8_t *bytes,
@@ -143,6 +186,9 @@ static int add_write(struct machine *machine, struct span content, uint8_t *byte
 	if (record_parse(content, &record) != 0 || record.bytes.size != content.size)
 		return error_set(error, -EBADMSG, "command: a malformed record of %zu bytes",
 				 content.size);
+	if (system_is_checkpoint_stream(record.stream))
+		return error_set(error, -EBADMSG,
+				 "command: a checkpoint's record outside of a checkpoint section");
 	struct machine_write write = {.bytes = bytes, .size = (uint32_t)content.size};
 	write.target = find_target(machine, record.stream);
 	if (write.target == UINT32_MAX)
@@ -155,6 +201,50 @@ static int add_write(struct machine *machine, struct span content, uint8_t *byte
 	return 0;
 }
 
+static int add_checkpoint(struct machine *machine, struct span content, uint8_t *bytes,
+			  struct error *error)
+{
+	struct pending_checkpoint *checkpoint = &machine->checkpoint;
+	struct checkpoint_section section;
+	struct record record;
+	int rc = command_parse_checkpoint(content, &section, error);
+
+	ASSERT(!checkpoint->present); /* command_parse: it is the last section */
+	if (rc != 0)
+		return rc;
+	if (record_parse(section.record, &record) != 0 ||
+	    record.bytes.size != section.record.size ||
+	    !system_is_checkpoint_stream(record.stream) ||
+	    system_checkpoint_parse(&record, &checkpoint->value) != 0)
+		return error_set(error, -EBADMSG,
+				 "command: a malformed checkpoint record of %zu bytes",
+				 section.record.size);
+	checkpoint->present = true;
+	checkpoint->has_if_position = section.has_if_position;
+	checkpoint->if_position = section.if_position;
+	checkpoint->write =
+		(struct machine_write){.bytes = bytes + (record.bytes.data - content.data),
+				       .size = (uint32_t)record.bytes.size};
+	return find_or_add_target(machine, record.stream, &checkpoint->write.target, error);
+}
+
+static int read_section(struct machine *machine, const struct command_section *section,
+			uint8_t *bytes, struct error *error)
+{
+	switch (section->tag) {
+	case COMMAND_EXPECTATION:
+		return add_expectation(machine, section->content, error);
+	case COMMAND_RECORD:
+		return add_write(machine, section->content, bytes, error);
+	case COMMAND_CONDITION:
+		return add_condition(machine, section->content, error);
+	case COMMAND_CHECKPOINT:
+		return add_checkpoint(machine, section->content, bytes, error);
+	}
+	ASSERT(false); /* command_parse knows the tags */
+	return -EBADMSG;
+}
+
 static int read_item(struct machine *machine, struct span sections, uint8_t *memory,
 		     struct error *error)
 {
@@ -162,13 +252,9 @@ static int read_item(struct machine *machine, struct span sections, uint8_t *mem
 	struct command_section section;
 	int rc = 0;
 
-	while (rc == 0 && command_next_section(&sections, &section)) {
-		if (section.tag == COMMAND_EXPECTATION)
-			rc = add_expectation(machine, section.content, error);
-		else
-			rc = add_write(machine, section.content,
-				       memory + (section.content.data - start), error);
-	}
+	while (rc == 0 && command_next_section(&sections, &section))
+		rc = read_section(machine, &section, memory + (section.content.data - start),
+				  error);
 	return rc;
 }
 
@@ -388,6 +474,133 @@ static bool find_violations(struct machine *machine, struct outcome *outcome)
 	return true;
 }
 
+/* ---- conditions ---- */
+
+static void tell_too_wide(const struct condition *condition, struct outcome *outcome)
+{
+	outcome->code = ANSWER_INVALID_ARGUMENT;
+	outcome->condition_index = condition->index;
+	snprintf(outcome->message, sizeof outcome->message,
+		 "condition %u would look at more than %u events that no index tells apart: narrow "
+		 "it by types, tags, categories or streams, or with a later `after`",
+		 condition->index, LIMIT_CONDITION_SCAN);
+}
+
+static void tell_condition(const struct condition *condition, uint64_t position,
+			   struct outcome *outcome)
+{
+	outcome->code = ANSWER_CONDITION_FAILED;
+	outcome->condition_index = condition->index;
+	outcome->condition_position = position;
+	snprintf(outcome->message, sizeof outcome->message,
+		 "condition %u: the event at position %llu, behind %llu, matches it",
+		 condition->index, (unsigned long long)position,
+		 (unsigned long long)condition->after);
+}
+
+/* Rule 6. */
+static int decide_conditions(struct machine *machine, struct outcome *outcome, bool *decided,
+			     struct error *error)
+{
+	const struct condition *conditions = ARRAY(machine->conditions, struct condition);
+	const struct query *queries = ARRAY(machine->queries, struct query);
+	uint32_t count = COUNT(machine->conditions, struct condition);
+
+	for (uint32_t i = 0; i < count; i++) {
+		uint64_t position = 0;
+		int rc = machine->view.find_match(machine->view.arg, &queries[i],
+						  conditions[i].after, &position, error);
+
+		if (rc == -E2BIG)
+			tell_too_wide(&conditions[i], outcome);
+		else if (rc != 0)
+			return rc;
+		else if (position != 0)
+			tell_condition(&conditions[i], position, outcome);
+		*decided = outcome->code != ANSWER_OK;
+		if (*decided)
+			break;
+	}
+	return 0;
+}
+
+/* ---- the checkpoint ---- */
+
+/* The checkpoint that is stored: the last record of its stream. */
+static int find_checkpoint(struct machine *machine, const struct machine_target *target,
+			   struct system_checkpoint *stored, struct error *error)
+{
+	struct record record;
+
+	*stored = (struct system_checkpoint){.deleted = true};
+	if (target->facts.version == 0)
+		return 0;
+	buffer_clear(&machine->stored);
+	int rc = machine->view.read_version(machine->view.arg, target->name, target->facts.version,
+					    &machine->stored, error);
+	if (rc != 0)
+		return rc;
+	if (record_parse(buffer_span(&machine->stored), &record) != 0 ||
+	    system_checkpoint_parse(&record, stored) != 0)
+		return error_set(error, -EBADMSG,
+				 "the stored checkpoint at version %llu of its stream is damaged",
+				 (unsigned long long)target->facts.version);
+	return 0;
+}
+
+static void tell_no_checkpoint(struct span consumer, struct outcome *outcome)
+{
+	outcome->code = ANSWER_NOT_FOUND;
+	outcome->consumer = consumer;
+	snprintf(outcome->message, sizeof outcome->message,
+		 "the consumer has no checkpoint to delete");
+}
+
+static void tell_checkpoint(const struct pending_checkpoint *checkpoint, struct span consumer,
+			    const struct system_checkpoint *stored, struct outcome *outcome)
+{
+	outcome->code = ANSWER_CHECKPOINT_CONFLICT;
+	outcome->consumer = consumer;
+	outcome->checkpoint_position = stored->position;
+	outcome->checkpoint_epoch = stored->epoch;
+	if (!checkpoint->value.deleted && checkpoint->value.epoch < stored->epoch)
+		snprintf(outcome->message, sizeof outcome->message,
+			 "epoch %llu is fenced off: the checkpoint was stored with epoch %llu",
+			 (unsigned long long)checkpoint->value.epoch,
+			 (unsigned long long)stored->epoch);
+	else
+		snprintf(outcome->message, sizeof outcome->message,
+			 "the checkpoint is at position %llu, not at %llu",
+			 (unsigned long long)stored->position,
+			 (unsigned long long)checkpoint->if_position);
+}
+
+/* Rule 7. Deleting needs no epoch: it is for operators, and ends the fencing. */
+static int decide_checkpoint(struct machine *machine, struct outcome *outcome, bool *decided,
+			     struct error *error)
+{
+	const struct pending_checkpoint *checkpoint = &machine->checkpoint;
+	struct system_checkpoint stored;
+
+	if (!checkpoint->present)
+		return 0;
+	const struct machine_target *target =
+		&ARRAY(machine->targets, struct machine_target)[checkpoint->write.target];
+	struct span consumer = system_name(target->name, SYSTEM_CHECKPOINT_PREFIX);
+	int rc = find_checkpoint(machine, target, &stored, error);
+	if (rc != 0)
+		return rc;
+	bool fenced = !checkpoint->value.deleted && checkpoint->value.epoch < stored.epoch;
+	bool moved = checkpoint->has_if_position && checkpoint->if_position != stored.position;
+
+	if (checkpoint->value.deleted && stored.deleted)
+		tell_no_checkpoint(consumer, outcome);
+	else if (fenced || moved)
+		tell_checkpoint(checkpoint, consumer, &stored, outcome);
+	*decided = outcome->code != ANSWER_OK;
+	return 0;
+}
+
 /* ---- writing ---- */
 
 static void count_record(struct machine_target *target, int64_t created)
@@ -408,9 +621,15 @@ static void count_record(struct machine_target *target, int64_t created)
 
 static void stamp_all(struct machine *machine, struct machine_head *head, struct outcome *outcome)
 {
+	uint32_t events = COUNT(machine->writes, struct machine_write);
+
+	if (machine->checkpoint.present)
+		buffer_append(&machine->writes, &machine->checkpoint.write,
+			      sizeof machine->checkpoint.write);
 	struct machine_target *targets = ARRAY(machine->targets, struct machine_target);
 	struct machine_write *writes = ARRAY(machine->writes, struct machine_write);
 	uint32_t count = COUNT(machine->writes, struct machine_write);
+	uint64_t before = head->position;
 
 	for (uint32_t i = 0; i < count; i++) {
 		struct machine_target *target = &targets[writes[i].target];
@@ -422,10 +641,8 @@ static void stamp_all(struct machine *machine, struct machine_head *head, struct
 		writes[i].hash = head->hash;
 	}
 	outcome->created = head->created;
-	if (count > 0) {
-		outcome->first_position = head->position - count + 1;
-		outcome->position = head->position;
-	}
+	outcome->first_position = events > 0 ? before + 1 : head->position;
+	outcome->position = events > 0 ? before + events : head->position;
 }
 
 static void tell_streams(struct machine *machine, struct outcome *outcome)
@@ -445,6 +662,38 @@ static void tell_streams(struct machine *machine, struct outcome *outcome)
 	outcome->streams = ARRAY(machine->streams, struct outcome_stream);
 }
 
+/* Rules 1 to 7; the outcome's code, or `duplicate`, says which of them applied, if one did. */
+static int decide_rules(struct machine *machine, struct outcome *outcome, bool *decided,
+			struct error *error)
+{
+	int rc = 0;
+
+	*decided = find_tombstone(machine, outcome) || find_repeated(machine, outcome);
+	if (!*decided)
+		rc = decide_stored(machine, outcome, decided, error);
+	if (rc == 0 && !*decided)
+		*decided = find_violations(machine, outcome);
+	if (rc == 0 && !*decided)
+		rc = decide_conditions(machine, outcome, decided, error);
+	if (rc == 0 && !*decided)
+		rc = decide_checkpoint(machine, outcome, decided, error);
+	return rc;
+}
+
+/* Rule 8. */
+static void write_all(struct machine *machine, int64_t created, struct machine_decision *made)
+{
+	int64_t before = made->head.created;
+
+	if (created > before)
+		made->head.created = created;
+	stamp_all(machine, &made->head, &made->outcome);
+	made->write_count = COUNT(machine->writes, struct machine_write);
+	made->writes = ARRAY(machine->writes, struct machine_write);
+	if (made->write_count == 0)
+		made->head.created = before;
+}
+
 int machine_decide(struct machine *machine, struct span sections, uint8_t *memory, int64_t created,
 		   const struct machine_head *before, struct machine_decision *decision,
 		   struct error *error)
@@ -454,22 +703,12 @@ int machine_decide(struct machine *machine, struct span sections, uint8_t *memor
 
 	machine_clear(machine);
 	int rc = read_item(machine, sections, memory, error);
+	if (rc == 0)
+		rc = decide_rules(machine, &made.outcome, &decided, error);
 	if (rc != 0)
 		return rc;
-	decided = find_tombstone(machine, &made.outcome) || find_repeated(machine, &made.outcome);
 	if (!decided)
-		rc = decide_stored(machine, &made.outcome, &decided, error);
-	if (rc != 0)
-		return rc;
-	if (!decided && !find_violations(machine, &made.outcome)) {
-		if (created > made.head.created)
-			made.head.created = created;
-		stamp_all(machine, &made.head, &made.outcome);
-		made.write_count = COUNT(machine->writes, struct machine_write);
-		made.writes = ARRAY(machine->writes, struct machine_write);
-		if (made.write_count == 0)
-			made.head.created = before->created;
-	}
+		write_all(machine, created, &made);
 	if (made.outcome.code == ANSWER_OK)
 		tell_streams(machine, &made.outcome);
 	made.target_count = COUNT(machine->targets, struct machine_target);

@@ -15,9 +15,13 @@
  *      is none to delete
  *   8. else the records are stamped, the checkpoint's last   OK
  *
- * A checkpoint never stored, or deleted, is at position 0 with epoch 0. The id of the checkpoint's
- * record is new each time and takes no part in rules 2 to 4: with events, these decide whether the
- * append was stored before; without, storing again is what a retry asks for.
+ * Of several conditions, the first in the order of the item that fails is told. One that would look
+ * at too many records (find_match) gives INVALID_ARGUMENT in its turn.
+ *
+ * A checkpoint never stored, or deleted, is at position 0 with epoch 0. Deleting one needs no epoch:
+ * it ends a fencing. The id of the checkpoint's record is new each time and takes no part in rules
+ * 2 to 4: with events, these decide whether the append was stored before; without, storing again is
+ * what a retry asks for.
  *
  * Rule 3 also takes a part of an older, longer append for a duplicate when it is one run of it:
  * those events are stored as asked, which is all that a retry wants to know.
@@ -76,7 +80,7 @@ struct machine_target {
 /* Valid until the next decision. */
 struct machine_decision {
 	struct outcome outcome;
-	uint32_t write_count; /* 0 unless the outcome is OK and no duplicate */
+	uint32_t write_count; /* 0 unless the outcome is OK and no duplicate; checkpoint last */
 	const struct machine_write *writes;
 	uint32_t target_count;
 	const struct machine_target *targets;

@@ -40,7 +40,7 @@ struct outcome {
 		[UUID_BYTES]; /* EVENT_ID_CONFLICT: the first id that is stored already … */
 	struct span conflict_stream; /* … and where */
 	uint64_t conflict_version;
-	uint32_t condition_index;    /* CONDITION_FAILED */
+	uint32_t condition_index;    /* CONDITION_FAILED, and INVALID_ARGUMENT: which one */
 	uint64_t condition_position; /* the first one that matches */
 	struct span consumer;        /* CHECKPOINT_CONFLICT and NOT_FOUND: whose */
 	uint64_t checkpoint_position, checkpoint_epoch; /* CHECKPOINT_CONFLICT: the stored one */

@@ -112,6 +112,50 @@ static int view_read(void *arg, uint64_t position, struct buffer *into, struct e
 	return rc;
 }
 
+static int listed_position(struct store *store, struct span stream, uint64_t version,
+			   uint64_t *position, struct error *error)
+{
+	struct list_reader list;
+	struct kv_txn *txn;
+	int rc = store_lookup_txn(store, &txn, error);
+
+	if (rc == 0)
+		rc = list_reader_open(&list, txn, TABLES_STREAMS, stream, error);
+	if (rc == 0) {
+		rc = version <= list.row.facts.version
+			     ? list_reader_get(&list, version, position, error)
+			     : -ENOENT;
+		list_reader_close(&list);
+	}
+	if (rc == -ENOENT)
+		rc = tables_damage(
+			store->kv, error, "table stream: version %llu of %.*s is missing; it",
+			(unsigned long long)version, (int)(stream.size < 100 ? stream.size : 100),
+			(const char *)stream.data);
+	return rc;
+}
+
+static int view_read_version(void *arg, struct span stream, uint64_t version, struct buffer *into,
+			     struct error *error)
+{
+	struct store *store = arg;
+	const struct tail_record *record = tail_find_version(&store->tail, stream, version);
+	uint64_t position;
+
+	if (record != NULL) {
+		buffer_append(into, record->bytes, record->size);
+		return 0;
+	}
+	int rc = listed_position(store, stream, version, &position, error);
+	return rc != 0 ? rc : view_read(store, position, into, error);
+}
+
+static int view_find_match(void *arg, const struct query *query, uint64_t after, uint64_t *position,
+			   struct error *error)
+{
+	return store_find_match(arg, query, after, position, error);
+}
+
 /* ---- open and close ---- */
 
 static int load_identity(struct store *store, struct kv_txn *txn, struct error *error)
@@ -154,7 +198,9 @@ int store_open(struct store **result, const struct store_options *options, struc
 	struct machine_view view = {.arg = store,
 				    .find_stream = view_find_stream,
 				    .find_id = view_find_id,
-				    .read = view_read};
+				    .read = view_read,
+				    .read_version = view_read_version,
+				    .find_match = view_find_match};
 
 	ASSERT(options->tail_bytes_max > 0);
 	store->kv = options->kv;
@@ -320,8 +366,8 @@ static void publish(struct batch *batch, const struct machine_decision *decision
 			stream_cache_put(&store->cache, decision->targets[i].name,
 					 &decision->targets[i].facts);
 	if (batch->result.first_position == 0)
-		batch->result.first_position = decision->outcome.first_position;
-	batch->result.last_position = decision->outcome.position;
+		batch->result.first_position = decision->head.position - decision->write_count + 1;
+	batch->result.last_position = decision->head.position;
 	atomic_store_explicit(&store->head_position, store->head.position, memory_order_release);
 }
 

@@ -12,24 +12,29 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static void count_new(void *arg, uint32_t item, const struct outcome *outcome)
+/* The head when each item is decided is at or behind what the outcome tells. */
+static void check_outcome(void *arg, uint32_t item, const struct outcome *outcome)
 {
-	uint64_t *records = arg;
+	struct store *store = arg;
 
 	(void)item;
 	ASSERT((outcome->code == ANSWER_OK) == (outcome->message[0] == 0));
-	if (outcome->code == ANSWER_OK && !outcome->duplicate && outcome->position > 0)
-		*records += outcome->position - outcome->first_position + 1;
+	ASSERT(outcome->first_position <= outcome->position);
+	ASSERT(outcome->position <= store_head(store));
+	ASSERT(outcome->condition_position <= store_head(store));
 }
 
 static int apply(struct store *store, uint64_t index, const uint8_t *data, size_t size,
 		 uint64_t *records)
 {
-	struct apply_sink sink = {.decided = count_new, .arg = records};
-	struct apply_result result;
+	struct apply_sink sink = {.decided = check_outcome, .arg = store};
+	struct apply_result result = {0};
 	struct error error;
+	int rc = store_apply(store, index, memory_copy(data, size), size, &sink, &result, &error);
 
-	return store_apply(store, index, memory_copy(data, size), size, &sink, &result, &error);
+	if (rc == 0 && result.first_position > 0)
+		*records = result.last_position - result.first_position + 1;
+	return rc;
 }
 
 static void check_whole(struct kv_memory_disk *disk, uint64_t records)

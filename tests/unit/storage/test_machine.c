@@ -261,7 +261,8 @@ static void an_append_without_events_only_checks(void **state)
 	struct machine_decision decision = decide_append(machine, &items, &append);
 	assert_int_equal(decision.outcome.code, ANSWER_OK);
 	assert_false(decision.outcome.duplicate);
-	assert_int_equal(decision.outcome.first_position, 0);
+	assert_int_equal(decision.outcome.first_position, 5); /* the head */
+	assert_int_equal(decision.outcome.position, 5);
 	assert_int_equal(decision.head.position, 5);
 	assert_int_equal(decision.head.created, 50); /* nothing happened at the later time */
 	assert_int_equal(decision.outcome.streams[0].version, 3);
