@@ -9,6 +9,8 @@
  */
 #include "base/memory.h"
 #include "node/node.h"
+#include "node/recover.h"
+#include "node/restore.h"
 #include "node/stats.h"
 #include "node/verify.h"
 #include <malloc.h>
@@ -25,6 +27,10 @@
 static const char usage[] =
 	"Usage: annald [--config FILE] [--SETTING VALUE]...\n"
 	"       annald verify DIR            check the data of a node that does not run\n"
+	"       annald restore FILE --data DIR [--join] [--SETTING VALUE]...\n"
+	"                                    make the data of a node from a backup\n"
+	"       annald recover --data DIR [--inspect | --accept-loss] [--SETTING VALUE]...\n"
+	"                                    go on with one node when most are gone for good\n"
 	"       annald --version | --help | --print-settings-markdown | --print-stats-markdown\n"
 	"\n"
 	"Runs a node of an annal cluster until SIGTERM or SIGINT. Every setting can be given in "
@@ -61,7 +67,28 @@ static int print_help(void)
 	return print(&text);
 }
 
-/* What only prints something; false: run a node. */
+/* What is done without running a node. */
+static bool handle_command(int argc, char **argv, int *code)
+{
+	static const struct {
+		const char *name;
+		int (*run)(int argc, char **argv);
+	} commands[] = {
+		{"verify", verify_command},
+		{"restore", restore_command},
+		{"recover", recover_command},
+	};
+
+	for (size_t i = 0; argc >= 2 && i < sizeof commands / sizeof commands[0]; i++) {
+		if (strcmp(argv[1], commands[i].name) != 0)
+			continue;
+		*code = commands[i].run(argc - 2, argv + 2);
+		return true;
+	}
+	return false;
+}
+
+/* What only prints something, or is a command; false: run a node. */
 static bool handle_words(int argc, char **argv, int *code)
 {
 	struct buffer text;
@@ -85,11 +112,7 @@ static bool handle_words(int argc, char **argv, int *code)
 		*code = print(&text);
 		return true;
 	}
-	if (argc >= 2 && strcmp(argv[1], "verify") == 0) {
-		*code = verify_command(argc - 2, argv + 2);
-		return true;
-	}
-	return false;
+	return handle_command(argc, argv, code);
 }
 
 static int complain(int code, const struct error *error)

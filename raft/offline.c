@@ -299,19 +299,17 @@ void offline_close(struct offline *offline)
 
 /* ---- beginning anew ---- */
 
-static void own_endpoint(const struct offline_options *options, struct endpoint *endpoint)
-{
-	*endpoint = (struct endpoint){0};
-	memcpy(endpoint->peer, options->peer_advertise, sizeof endpoint->peer);
-	memcpy(endpoint->client, options->client_advertise, sizeof endpoint->client);
-}
-
-void offline_new_cluster(struct offline *offline, uint8_t cluster_id[CLUSTER_ID_BYTES])
+int offline_new_cluster(struct offline *offline, const char *peer_advertise,
+			const char *client_advertise, uint8_t cluster_id[CLUSTER_ID_BYTES],
+			struct error *error)
 {
 	struct roster roster = {.count = 1};
+	int status = endpoint_set(&roster.members[0].endpoint, peer_advertise, client_advertise, 0,
+				  error);
 
+	if (status < 0)
+		return status;
 	roster.members[0].id = offline->options.node_id;
-	own_endpoint(&offline->options, &roster.members[0].endpoint);
 	/* A new instance: else the id of a node that was alone from the beginning would come again. */
 	offline->peers =
 		(struct peers){.node_id = offline->options.node_id, .instance = random_u64() | 1};
@@ -319,6 +317,7 @@ void offline_new_cluster(struct offline *offline, uint8_t cluster_id[CLUSTER_ID_
 		  &offline->peers);
 	form_finish(&offline->form);
 	memcpy(cluster_id, offline->peers.cluster_id, CLUSTER_ID_BYTES);
+	return 0;
 }
 
 static void on_snapshot_put(struct raft_io_snapshot_put *request, int status)

@@ -22,9 +22,6 @@ struct offline_options {
 	const char *data_dir;
 	const char *cluster_name;
 	uint64_t node_id;
-	/* Of the members to be: */
-	char peer_advertise[ADDRESS_TEXT_BYTES];
-	char client_advertise[ADDRESS_TEXT_BYTES];
 	uint64_t segment_bytes;
 	uint64_t store_applied_index; /* as the store says; the log must reach it */
 };
@@ -56,8 +53,13 @@ int offline_each_command(struct offline *offline, uint64_t after,
 				      struct error *error),
 			 void *arg, struct error *error);
 
-/* Draw the id of a new cluster that this node alone makes. It is not known to the directory yet. */
-void offline_new_cluster(struct offline *offline, uint8_t cluster_id[CLUSTER_ID_BYTES]);
+/*
+ * Draw the id of a new cluster of this node alone, where others reach it. The directory does not know it
+ * yet. -EINVAL: the addresses are none.
+ */
+int offline_new_cluster(struct offline *offline, const char *peer_advertise,
+			const char *client_advertise, uint8_t cluster_id[CLUSTER_ID_BYTES],
+			struct error *error);
 /*
  * Begin that cluster: a new term, the snapshot at `index` (not below any that the log has reached) with this
  * manifest, instead of the log; and the peers file. Once a node starts, it leads.
