@@ -219,22 +219,25 @@ struct annal_condition {
 	uint64_t after;
 };
 
-/* Stored in the same atomic step. */
+/* How far a consumer has come. */
 struct annal_checkpoint {
 	const char *consumer;
 	uint64_t position;
-	uint64_t epoch; /* 0: none */
+	uint64_t epoch; /* one that is lower than the stored one is refused; 0: none */
 };
 
-/* One atomic append to one stream or several. Zeroed fields are left out. */
+/*
+ * One atomic append to one stream or several. Zeroed fields are left out. Without writes it needs
+ * checks or a checkpoint; it has no event ids then by which a second attempt would know the first.
+ */
 struct annal_append {
-	const struct annal_write *writes; /* in this order in the log; at least one */
+	const struct annal_write *writes; /* in this order in the log */
 	size_t writes_count;
 	const struct annal_check *checks;
 	size_t checks_count;
 	const struct annal_condition *conditions;
 	size_t conditions_count;
-	const struct annal_checkpoint *checkpoint;
+	const struct annal_checkpoint *checkpoint; /* stored in the same atomic step */
 	bool want_conflict_events; /* a conflict tells the events not seen, up to 64 KiB */
 	uint32_t timeout_ms;       /* 0: that of the client */
 };
@@ -245,7 +248,7 @@ struct annal_stream_version {
 };
 
 struct annal_append_result {
-	uint64_t first_position, position; /* of the first and the last event */
+	uint64_t first_position, position; /* of the first and the last event; 0 without any */
 	uint64_t first_version, version;   /* with one write only */
 	int64_t created_ns;
 	bool duplicate; /* it was stored before: these are the answers from then */
@@ -319,6 +322,16 @@ ANNAL_API enum annal_code annal_read(struct annal_client *client, const struct a
 				     struct annal_page **page);
 ANNAL_API void annal_page_free(struct annal_page *page); /* NULL is allowed */
 
+/* `page` is NULL unless code is ANNAL_OK; `error` is NULL then. Both are gone afterwards. */
+typedef void annal_read_done(void *arg, enum annal_code code, const struct annal_page *page,
+			     const struct annal_error *error);
+
+/* Start a read of one page; annal_poll() sends it and calls `done`. Reads that are in flight
+ * together may be answered in any order. ANNAL_MISUSE when 4,096 calls are in flight. */
+ANNAL_API enum annal_code annal_read_async(struct annal_client *client,
+					   const struct annal_read *read, annal_read_done *done,
+					   void *arg);
+
 /* Event by event, page by page; `limit` of the read counts events in a page, not in all. */
 struct annal_iterator;
 ANNAL_API struct annal_iterator *annal_iterate(struct annal_client *client,
@@ -345,6 +358,119 @@ struct annal_stream_info {
 
 ANNAL_API enum annal_code annal_stream_info(struct annal_client *client, const char *stream,
 					    struct annal_stream_info *info);
+
+/* How many events there are for a query (NULL: all). */
+ANNAL_API enum annal_code annal_count(struct annal_client *client, const struct annal_query *query,
+				      uint64_t *count);
+
+/* The first position whose `created` is not before that time (ns since 1970 UTC); behind the head
+ * when there is none. */
+ANNAL_API enum annal_code annal_position_at(struct annal_client *client, int64_t time_ns,
+					    uint64_t *position);
+
+/* ---- names ---- */
+
+/* Names in order of their bytes, a page at a time. Zeroed fields are left out. */
+struct annal_list {
+	const char *prefix;       /* only names that begin with it */
+	const char *category;     /* of streams: only those of that category */
+	struct annal_bytes after; /* only names behind it: `next` of the page before */
+	uint32_t limit;           /* names in a page, 1 to 10000; 0: the node's choice */
+};
+
+struct annal_name {
+	struct annal_bytes name;
+	uint64_t number; /* the version of a stream; of a category or type: its events */
+};
+
+struct annal_names {
+	const struct annal_name *items;
+	size_t count;
+	struct annal_bytes next; /* `after` of the next page */
+	bool end;                /* there is no next page */
+	uint64_t head;
+};
+
+ANNAL_API enum annal_code annal_list_streams(struct annal_client *client,
+					     const struct annal_list *list,
+					     struct annal_names **names);
+ANNAL_API enum annal_code annal_list_categories(struct annal_client *client,
+						const struct annal_list *list,
+						struct annal_names **names);
+ANNAL_API enum annal_code annal_list_types(struct annal_client *client,
+					   const struct annal_list *list,
+					   struct annal_names **names);
+ANNAL_API void annal_names_free(struct annal_names *names); /* NULL is allowed */
+
+/* ---- checkpoints ---- */
+
+/*
+ * Store how far a consumer has come. With `if_position` (NULL: whatever it is) only when the stored
+ * position is that one, none stored counting as 0. ANNAL_CHECKPOINT_CONFLICT when it is not, or when
+ * the epoch is lower than the stored one; the error has what is stored.
+ */
+ANNAL_API enum annal_code annal_checkpoint_put(struct annal_client *client,
+					       const struct annal_checkpoint *checkpoint,
+					       const uint64_t *if_position);
+
+struct annal_checkpoint_info {
+	struct annal_bytes consumer;
+	uint64_t position, epoch;
+	int64_t updated_ns;
+};
+
+/* ANNAL_NOT_FOUND when there is none. */
+ANNAL_API enum annal_code annal_checkpoint_get(struct annal_client *client, const char *consumer,
+					       struct annal_checkpoint_info *info);
+ANNAL_API enum annal_code annal_checkpoint_delete(struct annal_client *client,
+						  const char *consumer);
+
+struct annal_checkpoints {
+	const struct annal_checkpoint_info *items;
+	size_t count;
+	struct annal_bytes next; /* `after` of the next page */
+	bool end;                /* there is no next page */
+	uint64_t head;
+};
+
+ANNAL_API enum annal_code annal_checkpoint_list(struct annal_client *client,
+						const struct annal_list *list,
+						struct annal_checkpoints **checkpoints);
+ANNAL_API void annal_checkpoints_free(struct annal_checkpoints *checkpoints); /* NULL is allowed */
+
+/* ---- snapshots ---- */
+
+/* What the first `version` events of a stream come to. */
+struct annal_snapshot {
+	uint64_t version;
+	struct annal_bytes type, data;
+	int64_t created_ns;
+};
+
+/* The stream must have reached that version. `type` and `data` may be empty. */
+ANNAL_API enum annal_code annal_snapshot_put(struct annal_client *client, const char *stream,
+					     const struct annal_snapshot *snapshot);
+/* The last one of a version up to `max_version` (0: any), or ANNAL_NOT_FOUND. */
+ANNAL_API enum annal_code annal_snapshot_get(struct annal_client *client, const char *stream,
+					     uint64_t max_version, struct annal_snapshot *snapshot);
+/* All that the stream has. */
+ANNAL_API enum annal_code annal_snapshot_delete(struct annal_client *client, const char *stream);
+
+/* A stream as its last snapshot and the events behind that. */
+struct annal_aggregate {
+	const struct annal_snapshot *snapshot; /* NULL: there is none */
+	const struct annal_event *events;
+	size_t count;
+	uint64_t version; /* of the stream */
+	uint64_t next;    /* when not `end`: annal_read() goes on from here */
+	bool end;
+	uint64_t head;
+};
+
+/* In one round trip. ANNAL_STREAM_NOT_FOUND for a stream that never existed. */
+ANNAL_API enum annal_code annal_load(struct annal_client *client, const char *stream,
+				     struct annal_aggregate **aggregate);
+ANNAL_API void annal_aggregate_free(struct annal_aggregate *aggregate); /* NULL is allowed */
 
 /* ---- subscribe ---- */
 
@@ -423,6 +549,20 @@ ANNAL_API enum annal_code annal_ping(struct annal_client *client, struct annal_p
 /* The running hash over every record up to `position` (0: the last): equal on all nodes. */
 ANNAL_API enum annal_code annal_digest(struct annal_client *client, uint64_t *position,
 				       struct annal_bytes *hash);
+
+struct annal_backup {
+	struct annal_bytes path;
+	uint64_t position; /* everything up to it is in the file */
+	uint64_t bytes;    /* of the file */
+};
+
+/*
+ * Write everything that a node keeps into one file on that node's disk, while it works. Which node:
+ * with `read_from=any&follow=off` in the URL the first one there. The answer comes when the file is
+ * whole, so it wants a long timeout_ms (0: that of the client).
+ */
+ANNAL_API enum annal_code annal_backup(struct annal_client *client, const char *path,
+				       uint32_t timeout_ms, struct annal_backup *backup);
 
 #define ANNAL_NODES_MAX 32
 

@@ -24,7 +24,10 @@ static struct call *new_append(struct annal_client *client, const struct annal_a
 		return NULL;
 	}
 	call->route = CALL_ROUTE_LEADER;
-	call->idempotent = true; /* every event has an id */
+	/* Every event has an id; checks and a checkpoint alone may be done twice. */
+	call->idempotent = true;
+	call->has_ids = append->writes_count > 0;
+	call->has_events = append->writes_count > 0;
 	call->writes = true;
 	return call;
 }
@@ -45,7 +48,7 @@ enum annal_code annal_append(struct annal_client *client, const struct annal_app
 
 	if (code != ANNAL_OK)
 		return code;
-	if (!decode_append_result(answer, &decoded, &client->versions))
+	if (!decode_append_result(answer, append->writes_count > 0, &decoded, &client->versions))
 		return call_bad_answer(client, "append");
 	client_observe(client, decoded.position);
 	if (result != NULL)
@@ -70,7 +73,8 @@ static void append_done(struct annal_client *client, struct call *call, enum ann
 {
 	struct annal_append_result result;
 
-	if (code == ANNAL_OK && !decode_append_result(answer, &result, &client->versions)) {
+	if (code == ANNAL_OK &&
+	    !decode_append_result(answer, call->has_events, &result, &client->versions)) {
 		decode_error_set(&client->answer_error, ANNAL_BAD_ANSWER,
 				 "the answer to append is not as specified");
 		client->answer_error.public.outcome_unknown = true;

@@ -44,7 +44,33 @@ struct call *call_new(struct annal_client *client)
 	call->last_code = ANNAL_OK;
 	call->done = NULL;
 	call->append_done = NULL;
+	call->read_done = NULL;
+	call->has_ids = false;
+	call->has_events = false;
 	return call;
+}
+
+static struct call *new_blocking(struct annal_client *client, enum call_route route,
+				 bool idempotent, bool writes)
+{
+	struct call *call = call_may_block(client) ? call_new(client) : NULL;
+
+	if (call == NULL)
+		return NULL;
+	call->route = route;
+	call->idempotent = idempotent;
+	call->writes = writes;
+	return call;
+}
+
+struct call *call_new_read(struct annal_client *client)
+{
+	return new_blocking(client, CALL_ROUTE_READ, true, false);
+}
+
+struct call *call_new_write(struct annal_client *client, bool idempotent)
+{
+	return new_blocking(client, CALL_ROUTE_LEADER, idempotent, true);
 }
 
 static void recycle(struct annal_client *client, struct call *call)
@@ -242,7 +268,7 @@ static void refused(struct annal_client *client, struct call *call)
 
 	if (!may_try_again(call, error)) {
 		/* Refused for good: an earlier attempt would have been found by its ids. */
-		if (error->code != ANNAL_TIMEOUT)
+		if (error->code != ANNAL_TIMEOUT && call->has_ids)
 			call->maybe_happened = false;
 		call_fail(client, call);
 		return;
@@ -378,6 +404,21 @@ enum annal_code call_run(struct annal_client *client, struct call *call, uint32_
 		client_turn(client, LIMIT_TIMEOUT_MS_DEFAULT);
 	*result = buffer_span(&client->answer);
 	return waiter.code;
+}
+
+enum annal_code call_run_write(struct annal_client *client, struct call *call, const char *method)
+{
+	uint64_t position = 0;
+	struct span answer;
+	const struct decode_field fields[] = {{"log_position", DECODE_U64, &position}};
+	enum annal_code code = call_run(client, call, 0, &answer);
+
+	if (code != ANNAL_OK)
+		return code;
+	if (!DECODE_FIELDS(answer, fields))
+		return call_bad_answer(client, method);
+	client_observe(client, position); /* reads see it, whichever node answers */
+	return ANNAL_OK;
 }
 
 enum annal_code call_bad_answer(struct annal_client *client, const char *method)

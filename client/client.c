@@ -88,6 +88,7 @@ struct annal_client *annal_client_new(const char *url, char *message, size_t siz
 	LIST_INIT(&client->subscriptions);
 	decode_error_init(&client->error);
 	decode_error_init(&client->answer_error);
+	decode_events_init(&client->page_events);
 	buffer_init(&client->answer);
 	for (uint32_t i = 0; i < CLIENT_CALLS_MAX; i++)
 		client->free_slots[i] = CLIENT_CALLS_MAX - 1 - i; /* slot 0 is taken first */
@@ -135,6 +136,7 @@ void annal_client_free(struct annal_client *client)
 	buffer_close(&client->answer);
 	buffer_close(&client->hello);
 	buffer_close(&client->ping);
+	decode_events_close(&client->page_events);
 	memory_free(client->versions.items);
 	memory_free(client);
 }

@@ -45,6 +45,8 @@ struct call {
 	enum call_route route;
 	bool idempotent; /* may be tried again although the outcome is unknown */
 	bool writes;     /* has an outcome that matters */
+	bool has_ids;    /* of events: what an earlier attempt did is recognized by them */
+	bool has_events; /* the answer tells their positions */
 	bool maybe_happened;
 	struct node *node; /* NULL: waiting */
 	uint32_t slot, msgid;
@@ -54,6 +56,7 @@ struct call {
 	enum annal_code last_code;   /* why it waits again; ANNAL_OK: it does not */
 	call_done *done;
 	annal_append_done *append_done;
+	annal_read_done *read_done;
 	void *arg;
 };
 TAILQ_HEAD(call_list, call);
@@ -94,6 +97,7 @@ struct annal_client {
 	struct decode_error answer_error; /* of the answer in hand */
 	struct buffer answer;             /* of the last blocking call */
 	struct decode_versions versions;
+	struct decode_events page_events; /* of the page that a callback gets */
 	LIST_HEAD(, annal_subscription) subscriptions;
 };
 
@@ -121,6 +125,9 @@ void node_describe_problems(const struct annal_client *client, char *text, size_
 
 /* A call with an empty request, or NULL with client->error set when all are in use. */
 struct call *call_new(struct annal_client *client);
+/* The same for a blocking function, with its route; also NULL when it may not be called now. */
+struct call *call_new_read(struct annal_client *client);
+struct call *call_new_write(struct annal_client *client, bool idempotent);
 void call_start(struct annal_client *client, struct call *call, uint32_t timeout_ms);
 void call_abandon(struct annal_client *client, struct call *call); /* instead of starting it */
 void call_dispatch(struct annal_client *client);
@@ -134,10 +141,23 @@ size_t call_count(const struct annal_client *client);
 /* Start it and wait for its end. The result is copied to client->answer. */
 enum annal_code call_run(struct annal_client *client, struct call *call, uint32_t timeout_ms,
 			 struct span *result);
+/* The same for a write whose answer tells at most the place of its record in the log. */
+enum annal_code call_run_write(struct annal_client *client, struct call *call, const char *method);
 /* Whether a blocking function may be called now; else ANNAL_MISUSE is set. */
 bool call_may_block(struct annal_client *client);
 /* An answer that does not decode: sets the error. */
 enum annal_code call_bad_answer(struct annal_client *client, const char *method);
+
+/* ---- read.c ---- */
+
+/* Begin a request for a read in the session that has `pairs` parameters besides the consistency. */
+void read_begin(struct annal_client *client, struct call *call, const char *method, uint32_t pairs);
+
+/* ---- names.c ---- */
+
+/* A whole request for a page of names. */
+void list_begin(struct annal_client *client, struct call *call, const char *method,
+		const struct annal_list *list);
 
 /* ---- client.c ---- */
 

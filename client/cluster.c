@@ -4,14 +4,8 @@
 /* A call with what every method here needs; NULL with the error set. */
 static struct call *new_call(struct annal_client *client, enum annal_target target)
 {
-	struct call *call = call_may_block(client) ? call_new(client) : NULL;
-
-	if (call == NULL)
-		return NULL;
-	call->route = target == ANNAL_TARGET_LEADER ? CALL_ROUTE_LEADER : CALL_ROUTE_READ;
-	call->idempotent = target == ANNAL_TARGET_READ;
-	call->writes = target == ANNAL_TARGET_LEADER;
-	return call;
+	return target == ANNAL_TARGET_LEADER ? call_new_write(client, false)
+					     : call_new_read(client);
 }
 
 static bool is_one_value(struct span params)
@@ -141,7 +135,6 @@ enum annal_code annal_stream_info(struct annal_client *client, const char *strea
 {
 	struct call *call = new_call(client, ANNAL_TARGET_READ);
 	struct annal_stream_info decoded = {0};
-	uint64_t at_least = client_session_position(client);
 	struct span answer;
 	const struct decode_field fields[] = {
 		{"state", DECODE_TEXT, &decoded.state},
@@ -155,10 +148,8 @@ enum annal_code annal_stream_info(struct annal_client *client, const char *strea
 
 	if (call == NULL)
 		return ANNAL_MISUSE;
-	wire_request_begin(&call->request, "stream_info",
-			   1 + wire_consistency_pairs(ANNAL_CONSISTENCY_SESSION, at_least), false);
+	read_begin(client, call, "stream_info", 1);
 	wire_write_text(&call->request.bytes, "stream", stream);
-	wire_write_consistency(&call->request.bytes, ANNAL_CONSISTENCY_SESSION, at_least);
 	enum annal_code code = call_run(client, call, 0, &answer);
 
 	if (code != ANNAL_OK)
@@ -167,6 +158,31 @@ enum annal_code annal_stream_info(struct annal_client *client, const char *strea
 		return call_bad_answer(client, "stream_info");
 	client_observe(client, decoded.head);
 	*info = decoded;
+	return ANNAL_OK;
+}
+
+enum annal_code annal_backup(struct annal_client *client, const char *path, uint32_t timeout_ms,
+			     struct annal_backup *backup)
+{
+	struct call *call = call_new_write(client, false);
+	struct annal_backup decoded = {0};
+	struct span answer;
+	const struct decode_field fields[] = {{"path", DECODE_TEXT, &decoded.path},
+					      {"position", DECODE_U64, &decoded.position},
+					      {"bytes", DECODE_U64, &decoded.bytes}};
+
+	if (call == NULL)
+		return ANNAL_MISUSE;
+	call->route = CALL_ROUTE_READ; /* any node can, and it is about its own disk */
+	wire_request_begin(&call->request, "backup", 1, false);
+	wire_write_text(&call->request.bytes, "path", path);
+	enum annal_code code = call_run(client, call, timeout_ms, &answer);
+
+	if (code != ANNAL_OK)
+		return code;
+	if (!DECODE_FIELDS(answer, fields) || decoded.path.size == 0)
+		return call_bad_answer(client, "backup");
+	*backup = decoded;
 	return ANNAL_OK;
 }
 

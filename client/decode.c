@@ -143,8 +143,7 @@ void decode_events_close(struct decode_events *events)
 	decode_events_init(events);
 }
 
-/* Room for one more item in an array that doubles. */
-static void *make_room(void *items, size_t count, size_t *capacity, size_t item_size)
+void *decode_make_room(void *items, size_t count, size_t *capacity, size_t item_size)
 {
 	if (count < *capacity)
 		return items;
@@ -162,8 +161,8 @@ static bool read_tags(struct msgpack_reader *reader, struct decode_events *list,
 	for (uint32_t i = 0; i < tags; i++) {
 		if (!msgpack_read_str(reader, &tag))
 			return false;
-		list->tags = make_room(list->tags, list->tags_count, &list->tags_capacity,
-				       sizeof list->tags[0]);
+		list->tags = decode_make_room(list->tags, list->tags_count, &list->tags_capacity,
+					      sizeof list->tags[0]);
 		list->tags[list->tags_count++] = decode_bytes(tag);
 	}
 	*count = tags;
@@ -192,8 +191,8 @@ static bool read_event(struct msgpack_reader *reader, struct decode_events *list
 	event.type = decode_bytes(type);
 	event.data = decode_bytes(data);
 	event.metadata = decode_bytes(metadata);
-	list->events =
-		make_room(list->events, list->count, &list->capacity, sizeof list->events[0]);
+	list->events = decode_make_room(list->events, list->count, &list->capacity,
+					sizeof list->events[0]);
 	list->events[list->count++] = event;
 	return true;
 }
@@ -254,8 +253,8 @@ static bool read_versions(struct span map, struct annal_append_result *result,
 	for (uint32_t i = 0; i < pairs; i++) {
 		if (!msgpack_read_str(&reader, &stream) || !msgpack_read_u64(&reader, &version))
 			return false;
-		versions->items = make_room(versions->items, i, &versions->capacity,
-					    sizeof versions->items[0]);
+		versions->items = decode_make_room(versions->items, i, &versions->capacity,
+						   sizeof versions->items[0]);
 		versions->items[i] = (struct annal_stream_version){decode_bytes(stream), version};
 	}
 	result->versions = versions->items;
@@ -263,7 +262,7 @@ static bool read_versions(struct span map, struct annal_append_result *result,
 	return true;
 }
 
-bool decode_append_result(struct span map, struct annal_append_result *result,
+bool decode_append_result(struct span map, bool has_events, struct annal_append_result *result,
 			  struct decode_versions *versions)
 {
 	struct span raw_versions = {0};
@@ -278,7 +277,7 @@ bool decode_append_result(struct span map, struct annal_append_result *result,
 	};
 
 	*result = (struct annal_append_result){0};
-	if (!DECODE_FIELDS(map, fields) || result->position == 0 ||
+	if (!DECODE_FIELDS(map, fields) || (has_events && result->position == 0) ||
 	    result->first_position > result->position)
 		return false;
 	return raw_versions.size == 0 || read_versions(raw_versions, result, versions);
@@ -350,8 +349,9 @@ static bool read_violations(struct span array, struct decode_error *error)
 	if (!msgpack_read_array(&reader, &count))
 		return false;
 	for (uint32_t i = 0; i < count; i++) {
-		error->violations = make_room(error->violations, i, &error->violations_capacity,
-					      sizeof error->violations[0]);
+		error->violations =
+			decode_make_room(error->violations, i, &error->violations_capacity,
+					 sizeof error->violations[0]);
 		if (!msgpack_read_raw(&reader, &map) || !read_violation(map, &error->violations[i]))
 			return false;
 	}

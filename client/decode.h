@@ -63,12 +63,16 @@ bool decode_event(struct span event, struct decode_events *events);
 
 /* ---- answers ---- */
 
+/* Room for item number `count` in an array that doubles. */
+void *decode_make_room(void *items, size_t count, size_t *capacity, size_t item_size);
+
 struct decode_versions {
 	struct annal_stream_version *items;
 	size_t capacity;
 };
 
-bool decode_append_result(struct span map, struct annal_append_result *result,
+/* Without events there are no positions. */
+bool decode_append_result(struct span map, bool has_events, struct annal_append_result *result,
 			  struct decode_versions *versions);
 
 /* An error with the memory behind it. */

@@ -41,25 +41,31 @@ static struct page *new_page(struct annal_client *client, struct span *answer)
 	return page;
 }
 
-static bool decode_page(struct span answer, struct page *page)
+/* What the map says of events goes into `list`, which must live as long as the page. */
+static bool decode_page_into(struct span answer, struct annal_page *page,
+			     struct decode_events *list)
 {
-	struct annal_page *public = &page->public;
 	struct span events = {0};
 	const struct decode_field fields[] = {
 		{"events", DECODE_RAW, &events},
-		{"next", DECODE_U64, &public->next},
-		{"end", DECODE_BOOL, &public->end},
-		{"head", DECODE_U64, &public->head},
-		{"version", DECODE_U64, &public->version},
-		{"first_version", DECODE_U64, &public->first_version},
-		{"state", DECODE_TEXT, &public->state},
+		{"next", DECODE_U64, &page->next},
+		{"end", DECODE_BOOL, &page->end},
+		{"head", DECODE_U64, &page->head},
+		{"version", DECODE_U64, &page->version},
+		{"first_version", DECODE_U64, &page->first_version},
+		{"state", DECODE_TEXT, &page->state},
 	};
 
-	if (!DECODE_FIELDS(answer, fields) || !decode_events(events, &page->events))
+	if (!DECODE_FIELDS(answer, fields) || !decode_events(events, list))
 		return false;
-	public->events = page->events.events;
-	public->count = page->events.count;
+	page->events = list->events;
+	page->count = list->count;
 	return true;
+}
+
+static bool decode_page(struct span answer, struct page *page)
+{
+	return decode_page_into(answer, &page->public, &page->events);
 }
 
 static bool decode_event_page(struct span answer, struct page *page)
@@ -74,18 +80,6 @@ static bool decode_event_page(struct span answer, struct page *page)
 	page->public.count = 1;
 	page->public.end = true;
 	return true;
-}
-
-static struct call *new_read(struct annal_client *client)
-{
-	struct call *call = call_new(client);
-
-	if (call != NULL) {
-		call->route = CALL_ROUTE_READ;
-		call->idempotent = true;
-		call->writes = false;
-	}
-	return call;
 }
 
 static enum annal_code run_read(struct annal_client *client, struct call *call, uint32_t timeout_ms,
@@ -111,9 +105,7 @@ static enum annal_code run_read(struct annal_client *client, struct call *call, 
 enum annal_code annal_read(struct annal_client *client, const struct annal_read *read,
 			   struct annal_page **page)
 {
-	if (!call_may_block(client))
-		return ANNAL_MISUSE;
-	struct call *call = new_read(client);
+	struct call *call = call_new_read(client);
 
 	if (call == NULL)
 		return ANNAL_MISUSE;
@@ -122,19 +114,62 @@ enum annal_code annal_read(struct annal_client *client, const struct annal_read 
 			read->stream != NULL ? "read_stream" : "read_all", decode_page, page);
 }
 
+static void read_done(struct annal_client *client, struct call *call, enum annal_code code,
+		      struct span answer)
+{
+	annal_read_done *done = call->read_done;
+	void *arg = call->arg;
+	struct annal_page page = {0};
+
+	if (code == ANNAL_OK && !decode_page_into(answer, &page, &client->page_events)) {
+		decode_error_set(&client->answer_error, ANNAL_BAD_ANSWER,
+				 "the answer to a read is not as specified");
+		code = ANNAL_BAD_ANSWER;
+	}
+	if (code != ANNAL_OK) {
+		done(arg, code, NULL, &client->answer_error.public);
+		return;
+	}
+	client_observe(client, page.head);
+	done(arg, ANNAL_OK, &page, NULL);
+}
+
+enum annal_code annal_read_async(struct annal_client *client, const struct annal_read *read,
+				 annal_read_done *done, void *arg)
+{
+	struct call *call = call_new(client);
+
+	if (call == NULL)
+		return ANNAL_MISUSE;
+	call->route = CALL_ROUTE_READ;
+	call->idempotent = true;
+	call->writes = false;
+	wire_read(&call->request, read, client_session_position(client));
+	call->done = read_done;
+	call->read_done = done;
+	call->arg = arg;
+	call_start(client, call, read->timeout_ms);
+	return ANNAL_OK;
+}
+
+void read_begin(struct annal_client *client, struct call *call, const char *method, uint32_t pairs)
+{
+	uint64_t at_least = client_session_position(client);
+
+	pairs += wire_consistency_pairs(ANNAL_CONSISTENCY_SESSION, at_least);
+	wire_request_begin(&call->request, method, pairs, false);
+	wire_write_consistency(&call->request.bytes, ANNAL_CONSISTENCY_SESSION, at_least);
+}
+
 /* ---- one event ---- */
 
 /* A request for read_event that has `pairs` parameters besides the consistency. */
 static struct call *begin_read_event(struct annal_client *client, uint32_t pairs)
 {
-	struct call *call = call_may_block(client) ? new_read(client) : NULL;
-	uint64_t at_least = client_session_position(client);
+	struct call *call = call_new_read(client);
 
-	if (call == NULL)
-		return NULL;
-	pairs += wire_consistency_pairs(ANNAL_CONSISTENCY_SESSION, at_least);
-	wire_request_begin(&call->request, "read_event", pairs, false);
-	wire_write_consistency(&call->request.bytes, ANNAL_CONSISTENCY_SESSION, at_least);
+	if (call != NULL)
+		read_begin(client, call, "read_event", pairs);
 	return call;
 }
 

@@ -66,7 +66,13 @@ void wire_write_number(struct buffer *buffer, const char *key, uint64_t value)
 	msgpack_write_u64(buffer, value);
 }
 
-static void write_bin(struct buffer *buffer, const char *key, struct annal_bytes value)
+void wire_write_string(struct buffer *buffer, const char *key, struct annal_bytes value)
+{
+	msgpack_write_string(buffer, key);
+	msgpack_write_str(buffer, span_of(value.data, value.size));
+}
+
+void wire_write_bin(struct buffer *buffer, const char *key, struct annal_bytes value)
 {
 	msgpack_write_string(buffer, key);
 	msgpack_write_bin(buffer, span_of(value.data, value.size));
@@ -170,8 +176,8 @@ const char *wire_append_problem(const struct annal_append *append)
 {
 	static_assert(LIMIT_APPEND_EVENTS == 10000, "the messages say so");
 
-	if (append->writes_count == 0 || append->writes == NULL)
-		return "an append needs at least one write";
+	if (append->writes_count == 0 && append->checks_count == 0 && append->checkpoint == NULL)
+		return "an append needs a write, a check or a checkpoint";
 	if (append->writes_count > LIMIT_APPEND_EVENTS || append->checks_count > UINT16_MAX ||
 	    append->conditions_count > UINT16_MAX)
 		return "an append has at most 10,000 writes and 65,535 checks and conditions";
@@ -199,11 +205,11 @@ static void write_event(struct buffer *buffer, const struct annal_new_event *eve
 		id = drawn;
 	}
 	msgpack_write_map(buffer, 3u + (event->metadata.size > 0) + (event->tags_count > 0));
-	write_bin(buffer, "id", (struct annal_bytes){id, UUID_BYTES});
+	wire_write_bin(buffer, "id", (struct annal_bytes){id, UUID_BYTES});
 	wire_write_text(buffer, "type", event->type);
-	write_bin(buffer, "data", event->data);
+	wire_write_bin(buffer, "data", event->data);
 	if (event->metadata.size > 0)
-		write_bin(buffer, "metadata", event->metadata);
+		wire_write_bin(buffer, "metadata", event->metadata);
 	if (event->tags_count > 0)
 		write_strings(buffer, "tags", event->tags, event->tags_count);
 }
@@ -248,10 +254,13 @@ static void write_checks(struct buffer *buffer, const struct annal_append *appen
 	}
 }
 
-static void write_checkpoint(struct buffer *buffer, const struct annal_checkpoint *checkpoint)
+uint32_t wire_checkpoint_pairs(const struct annal_checkpoint *checkpoint)
 {
-	msgpack_write_string(buffer, "checkpoint");
-	msgpack_write_map(buffer, 2u + (checkpoint->epoch > 0));
+	return 2u + (checkpoint->epoch > 0);
+}
+
+void wire_write_checkpoint(struct buffer *buffer, const struct annal_checkpoint *checkpoint)
+{
 	wire_write_text(buffer, "consumer", checkpoint->consumer);
 	wire_write_number(buffer, "position", checkpoint->position);
 	if (checkpoint->epoch > 0)
@@ -264,7 +273,6 @@ void wire_append(struct wire_request *request, const struct annal_append *append
 	struct buffer *bytes = &request->bytes;
 	uint32_t pairs = single ? write_pairs(&append->writes[0]) : 1;
 
-	ASSERT(append->writes_count > 0);
 	pairs += (uint32_t)((append->checks_count > 0) + (append->conditions_count > 0) +
 			    (append->checkpoint != NULL) + append->want_conflict_events);
 	wire_request_begin(request, "append", pairs, true);
@@ -282,8 +290,11 @@ void wire_append(struct wire_request *request, const struct annal_append *append
 		write_checks(bytes, append);
 	if (append->conditions_count > 0)
 		write_conditions(bytes, append);
-	if (append->checkpoint != NULL)
-		write_checkpoint(bytes, append->checkpoint);
+	if (append->checkpoint != NULL) {
+		msgpack_write_string(bytes, "checkpoint");
+		msgpack_write_map(bytes, wire_checkpoint_pairs(append->checkpoint));
+		wire_write_checkpoint(bytes, append->checkpoint);
+	}
 	if (append->want_conflict_events)
 		wire_write_text(bytes, "on_conflict", "events");
 }

@@ -29,8 +29,14 @@ void wire_request_patch(struct wire_request *request, uint32_t msgid, uint32_t t
 
 /* Values. */
 void wire_write_text(struct buffer *buffer, const char *key, const char *value);
+void wire_write_string(struct buffer *buffer, const char *key, struct annal_bytes value);
+void wire_write_bin(struct buffer *buffer, const char *key, struct annal_bytes value);
 void wire_write_number(struct buffer *buffer, const char *key, uint64_t value);
 void wire_write_query(struct buffer *buffer, const struct annal_query *query); /* without a key */
+
+/* A checkpoint's own parameters: how many pairs, and their bytes. */
+uint32_t wire_checkpoint_pairs(const struct annal_checkpoint *checkpoint);
+void wire_write_checkpoint(struct buffer *buffer, const struct annal_checkpoint *checkpoint);
 
 /* Whole requests. `at_least` is the position for a session read, 0 for none. */
 void wire_append(struct wire_request *request, const struct annal_append *append);

@@ -119,7 +119,7 @@ static void the_fields_of_an_append_are_decoded(void **state)
 	(void)state;
 	buffer_init(&bytes);
 	write_append_result(&bytes);
-	assert_true(decode_append_result(buffer_span(&bytes), &result, &versions));
+	assert_true(decode_append_result(buffer_span(&bytes), true, &result, &versions));
 	assert_int_equal(result.first_position, 10);
 	assert_int_equal(result.position, 12);
 	assert_int_equal(result.first_version, 0);
@@ -259,7 +259,7 @@ static bool decode_as_result(struct span bytes)
 {
 	struct decode_versions versions = {0};
 	struct annal_append_result result;
-	bool good = decode_append_result(bytes, &result, &versions);
+	bool good = decode_append_result(bytes, true, &result, &versions);
 
 	memory_free(versions.items);
 	return good;
