@@ -54,8 +54,9 @@
 #define LIMIT_SUBSCRIPTION_BATCH_DEFAULT 500u
 #define LIMIT_SUBSCRIPTION_BATCH         10000u
 #define LIMIT_SUBSCRIPTION_PAGE_BYTES    (256 * KIB)
-#define LIMIT_SUBSCRIPTION_PAGES         16u       /* of history being read at once, on a node */
-#define LIMIT_SUBSCRIPTION_UNSENT_BYTES  (4 * MIB) /* beyond, its session's go back to history */
+#define LIMIT_SUBSCRIPTION_PAGES         16u        /* of history being read at once, on a node */
+#define LIMIT_SUBSCRIPTION_UNSENT_BYTES  (4 * MIB)  /* beyond, its session's go back to history */
+#define LIMIT_FOLLOWED_BYTES             (64 * MIB) /* queries of subscriptions, on a node */
 #define LIMIT_CHECKPOINT_POSITIONS       1000u /* without a match, before a subscriber is told */
 #define LIMIT_PULLS_IN_FLIGHT            4u    /* pages asked for ahead while catching up */
 #define LIMIT_PULL_RECORDS               4000u /* in each of them */

@@ -9,13 +9,6 @@
 
 #include <errno.h>
 
-/* Positions looked at in one visit of the tail, whose lock keeps apply waiting. */
-#define PIECE_RECORDS 1024u
-/* The same for one that is about to go live: more than is applied while a page of history is read, or
- * it would never get there under load. */
-#define CROSSING_RECORDS 16384u
-#define PAGE_BYTES       (4 * MIB)
-
 /* A page that a worker reads for the live ones. */
 struct feed_page {
 	struct work work;
@@ -81,7 +74,7 @@ struct topic *topic_hold(struct notifier *notifier, struct span name)
 		topic = memory_zeroed(1, sizeof *topic + name.size);
 		memcpy(topic + 1, name.data, name.size);
 		topic->name = span_of(topic + 1, name.size);
-		list_init(&topic->live);
+		list_init(&topic->audience.live);
 		table_put(&notifier->topics, &topic->link, hash);
 	}
 	topic->references++;
@@ -93,127 +86,20 @@ void topic_release(struct notifier *notifier, struct topic *topic)
 	ASSERT(topic->references > 0);
 	if (--topic->references > 0)
 		return;
-	ASSERT(topic->entry_first == 0);
-	ASSERT(topic->live.first == NULL);
+	ASSERT(topic->audience.chain_first == 0);
+	ASSERT(topic->audience.live.first == NULL);
 	table_remove(&notifier->topics, &topic->link);
 	memory_free(topic);
 }
 
-/* ---- the feed ---- */
-
-static void feed_begin(struct notifier *notifier)
-{
-	struct feed *feed = &notifier->feed;
-
-	ASSERT(!feed->busy && feed->touched == NULL);
-	feed->busy = true;
-	feed->count = 0;
-	buffer_clear(&feed->records);
-}
-
-void feed_end(struct notifier *notifier)
-{
-	struct feed *feed = &notifier->feed;
-	struct topic *next;
-
-	ASSERT(feed->busy);
-	for (struct topic *topic = feed->touched; topic != NULL; topic = next) {
-		next = topic->touched_next;
-		topic->touched_next = NULL;
-		topic->entry_first = 0;
-		topic->entry_last = 0;
-	}
-	feed->touched = NULL;
-	feed->busy = false;
-	/* One burst of large events should not be held for ever. */
-	if (feed->records.capacity > 2 * PAGE_BYTES)
-		buffer_close(&feed->records);
-}
-
-static struct feed_entry *feed_add(struct feed *feed, struct span record)
-{
-	if (feed->count == feed->capacity) {
-		feed->capacity = feed->capacity == 0 ? PIECE_RECORDS : feed->capacity * 2;
-		feed->entries =
-			memory_resize(feed->entries, feed->capacity * sizeof *feed->entries);
-	}
-	struct feed_entry *entry = &feed->entries[feed->count++];
-
-	*entry = (struct feed_entry){.offset = feed->records.size,
-				     .size = (uint32_t)record.size,
-				     .system = record_is_system(record.data)};
-	buffer_append_span(&feed->records, record);
-	return entry;
-}
-
-/* Behind the other entries of the topic; the entry is the last one of the feed. */
-static void feed_chain(struct feed *feed, struct topic *topic)
-{
-	if (topic->entry_first == 0) {
-		topic->entry_first = feed->count;
-		topic->touched_next = feed->touched;
-		feed->touched = topic;
-	} else {
-		feed->entries[topic->entry_last - 1].next = feed->count;
-	}
-	topic->entry_last = feed->count;
-}
-
-static struct topic *topic_followed(const struct notifier *notifier, struct span record)
+struct topic *topic_followed(const struct notifier *notifier, struct span record)
 {
 	if (notifier->topics.count == 0)
 		return NULL;
 	struct span name = record_stream(record.data);
 	struct topic *topic = topic_find(notifier, name, table_hash(name));
 
-	return topic != NULL && topic->live.first != NULL ? topic : NULL;
-}
-
-/* One record of the pass: kept when somebody wants it. */
-static void feed_visit(void *arg, struct span record)
-{
-	struct notifier *notifier = arg;
-	struct topic *topic = topic_followed(notifier, record);
-	bool wanted = notifier->live.first != NULL &&
-		      (notifier->live_system_count > 0 || !record_is_system(record.data));
-
-	if (topic == NULL && !wanted)
-		return;
-	feed_add(&notifier->feed, record);
-	if (topic != NULL)
-		feed_chain(&notifier->feed, topic);
-}
-
-struct feed_one {
-	struct notifier *notifier;
-	const struct subscription *only;
-};
-
-static void feed_visit_one(void *arg, struct span record)
-{
-	const struct feed_one *one = arg;
-	struct topic *topic = one->only->topic;
-
-	if (topic != NULL && !span_equal(record_stream(record.data), topic->name))
-		return;
-	feed_add(&one->notifier->feed, record);
-	if (topic != NULL)
-		feed_chain(&one->notifier->feed, topic);
-}
-
-bool feed_for_one(struct notifier *notifier, const struct subscription *only)
-{
-	struct feed_one one = {.notifier = notifier, .only = only};
-
-	ASSERT(only->position < notifier->seen);
-	feed_begin(notifier);
-	notifier->feed.last = notifier->seen;
-	if (notifier->seen - only->position <= CROSSING_RECORDS &&
-	    store_visit_tail(notifier->node->store, only->position + 1, notifier->seen,
-			     feed_visit_one, &one) == 0)
-		return true;
-	feed_end(notifier);
-	return false;
+	return topic != NULL && topic->audience.live.first != NULL ? topic : NULL;
 }
 
 /* ---- handing out ---- */
@@ -229,33 +115,21 @@ static void feed_list(struct subscription *first)
 	}
 }
 
+/* All records up to `last` were visited. */
 static void hand_out(struct notifier *notifier, uint64_t last)
 {
 	ASSERT(last > notifier->seen);
-	notifier->feed.last = last;
-	for (struct topic *topic = notifier->feed.touched; topic != NULL;
-	     topic = topic->touched_next)
-		feed_list(topic->live.first);
+	last = feed_join(notifier, last);
+	for (struct audience *audience = notifier->feed.touched; audience != NULL;
+	     audience = audience->touched_next)
+		feed_list(audience->live.first);
 	feed_list(notifier->live.first);
 	feed_end(notifier);
 	notifier->seen = last;
+	progress_moved(notifier->progress);
 }
 
 /* ---- what the tail does not have any more ---- */
-
-static int feed_records(struct notifier *notifier, struct span records)
-{
-	while (records.size > 0) {
-		struct record record;
-
-		if (record_parse(records, &record) != 0)
-			return -EBADMSG;
-		feed_visit(notifier, record.bytes);
-		records.data += record.bytes.size;
-		records.size -= record.bytes.size;
-	}
-	return 0;
-}
 
 static void page_arrived(struct node_post *post)
 {
@@ -298,7 +172,7 @@ static void page_start(struct notifier *notifier)
 	page->work.run = page_run;
 	page->post.run = page_arrived;
 	page->range = (struct read_range){
-		.from = notifier->seen + 1, .limit = LIMIT_READ_EVENTS, .bytes_max = PAGE_BYTES};
+		.from = notifier->seen + 1, .limit = LIMIT_READ_EVENTS, .bytes_max = FEED_BYTES};
 	buffer_init(&page->page.records);
 	error_set(&page->error, -EBADMSG, "records behind position %llu cannot be parsed",
 		  (unsigned long long)notifier->seen);
@@ -312,7 +186,7 @@ static uint64_t piece_end(const struct notifier *notifier)
 {
 	uint64_t left = notifier->target - notifier->seen;
 
-	return notifier->seen + (left < PIECE_RECORDS ? left : PIECE_RECORDS);
+	return notifier->seen + (left < FEED_RECORDS ? left : FEED_RECORDS);
 }
 
 static void pump(struct notifier *notifier)
@@ -347,6 +221,8 @@ struct notifier *notifier_new(struct node *node)
 	notifier->target = notifier->seen;
 	table_init(&notifier->numbers);
 	table_init(&notifier->topics);
+	followed_set_init(&notifier->followed);
+	notifier->progress = progress_new(notifier);
 	list_init(&notifier->live);
 	list_init(&notifier->queue);
 	buffer_init(&notifier->feed.records);
@@ -392,8 +268,11 @@ void notifier_free(struct notifier *notifier)
 				TABLE_ENTRY(notifier->numbers.slots[i], struct subscription, link));
 	table_close(&notifier->numbers);
 	table_close(&notifier->topics);
+	followed_set_close(&notifier->followed);
+	progress_free(notifier->progress);
 	buffer_close(&notifier->feed.records);
 	memory_free(notifier->feed.entries);
+	memory_free(notifier->feed.links);
 	buffer_close(&notifier->message);
 	memory_free(notifier);
 }

@@ -9,8 +9,9 @@
  * `seen` is the last position that was handed to live subscriptions. Records seen + 1 … target are
  * taken from the tail on the loop, in pieces. When a flush has moved them out of the tail
  * meanwhile, a worker reads a page of them, and the live subscriptions do not notice. The one pass
- * looks each record's stream up among the topics (streams that somebody follows) and copies what
- * somebody wants; so its cost is records + deliveries, however many idle subscriptions there are.
+ * looks each record's stream up among the topics (streams that somebody follows), its names among
+ * the labels of the queries that somebody follows (followed.h), and copies what somebody wants
+ * (feed.c); so its cost is records + deliveries, however many idle subscriptions there are.
  * Loop thread.
  */
 #ifndef NODE_NOTIFY_H

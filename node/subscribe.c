@@ -9,7 +9,8 @@
 /* ---- subscribe ---- */
 
 struct subscribe_arguments {
-	struct span stream; /* empty: all records */
+	struct span stream; /* empty: the query */
+	struct query query;
 	uint64_t after;
 	bool end;
 	bool system;
@@ -21,11 +22,10 @@ struct subscribe_arguments {
 static bool get_what(struct request *request, struct subscribe_arguments *arguments)
 {
 	struct span stream = {0};
-	struct query named;
 	bool query = false;
 
-	query_init(&named);
-	if (!query_from_request(request, &named, &query) || !request_arg_raw(request, "stream", &stream) ||
+	if (!query_from_request(request, &arguments->query, &query) ||
+	    !request_arg_raw(request, "stream", &stream) ||
 	    !request_arg_bool(request, "system", &arguments->system))
 		return false;
 	if (query && stream.size > 0) {
@@ -36,8 +36,7 @@ static bool get_what(struct request *request, struct subscribe_arguments *argume
 	if (query)
 		return true;
 	if (stream.size == 0) {
-		request_answer_invalid(request, "stream",
-				       "a stream, or a query (\"all\"), is missing");
+		request_answer_invalid(request, "stream", "a stream or a query is missing");
 		return false;
 	}
 	return request_arg_stream(request, &arguments->stream);
@@ -79,19 +78,11 @@ static bool get_flow(struct request *request, struct subscribe_arguments *argume
 static bool has_room(struct request *request)
 {
 	const struct subscription *other = *session_subscriptions(request->session);
-	struct buffer error;
 
 	if (other == NULL || other->subscriber->count < LIMIT_SUBSCRIPTIONS)
 		return true;
-	buffer_init(&error);
-	request_error_begin(&error, 2, ANSWER_OVERLOADED,
-			    "this connection has as many subscriptions as it may have");
-	msgpack_write_string(&error, "retry_after_ms");
-	msgpack_write_u64(&error, 1000);
-	msgpack_write_string(&error, "reason");
-	msgpack_write_string(&error, "subscriptions");
-	request_answer_error_map(request, buffer_span(&error));
-	buffer_close(&error);
+	request_answer_retry(request, ANSWER_OVERLOADED, "subscriptions",
+			     "this connection has as many subscriptions as it may have");
 	return false;
 }
 
@@ -113,9 +104,15 @@ static void begin(struct request *request, const struct subscribe_arguments *arg
 {
 	struct notifier *notifier = request->node->notifier;
 	struct subscription *subscription =
-		subscription_new(notifier, request->session, arguments->stream);
+		subscription_new(notifier, request->session, arguments->stream, &arguments->query);
 	uint64_t head = store_head(request->node->store);
 
+	if (subscription == NULL) {
+		request_answer_retry(
+			request, ANSWER_OVERLOADED, "queries",
+			"the queries followed on this node are as large as they may be");
+		return;
+	}
 	subscription->batch = (uint32_t)arguments->batch;
 	subscription->windowed = arguments->windowed;
 	subscription->allowed = arguments->window;
@@ -140,9 +137,11 @@ void method_subscribe(struct request *request)
 	struct subscribe_arguments arguments = {0};
 
 	ASSERT(request->session != NULL);
-	if (get_what(request, &arguments) && get_after(request, &arguments) &&
-	    get_flow(request, &arguments) && has_room(request))
+	query_init(&arguments.query);
+	if (!read_refuse_before_joining(request) && get_what(request, &arguments) &&
+	    get_after(request, &arguments) && get_flow(request, &arguments) && has_room(request))
 		begin(request, &arguments);
+	query_close(&arguments.query);
 	request_release(request);
 }
 

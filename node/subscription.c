@@ -25,7 +25,8 @@ struct history_page {
 	struct notifier *notifier;
 	struct subscription *subscription; /* NULL: it has ended meanwhile */
 	struct request *request;           /* LOCATING: to be answered */
-	struct topic *topic;               /* held; NULL: all records */
+	struct topic *topic;               /* both held; none: all records */
+	struct followed *followed;
 	struct read_range range;
 	bool with_system;
 	struct page page;
@@ -53,14 +54,23 @@ static const uint32_t moves[SUBSCRIPTION_STATES] = {
 	[SUBSCRIPTION_LIVE] = TO(DRAINING) | TO(UNPAID) | TO(ENDED),
 };
 
+struct audience *subscription_audience(const struct subscription *subscription)
+{
+	if (subscription->topic != NULL)
+		return &subscription->topic->audience;
+	return subscription->followed != NULL ? &subscription->followed->audience : NULL;
+}
+
 static void leave_live(struct subscription *subscription)
 {
 	struct notifier *notifier = subscription->notifier;
+	struct audience *audience = subscription_audience(subscription);
 
 	ASSERT(notifier->live_count > 0);
 	notifier->live_count--;
-	if (subscription->topic != NULL) {
-		subscription_list_remove(&subscription->topic->live, subscription);
+	progress_leave(subscription);
+	if (audience != NULL) {
+		subscription_list_remove(&audience->live, subscription);
 		return;
 	}
 	subscription_list_remove(&notifier->live, subscription);
@@ -70,11 +80,13 @@ static void leave_live(struct subscription *subscription)
 static void enter_live(struct subscription *subscription)
 {
 	struct notifier *notifier = subscription->notifier;
+	struct audience *audience = subscription_audience(subscription);
 
 	ASSERT(subscription->position >= notifier->seen);
 	notifier->live_count++;
-	if (subscription->topic != NULL) {
-		subscription_list_add(&subscription->topic->live, subscription);
+	progress_enter(subscription);
+	if (audience != NULL) {
+		subscription_list_add(&audience->live, subscription);
 		return;
 	}
 	subscription_list_add(&notifier->live, subscription);
@@ -161,6 +173,7 @@ static void notify_place(struct subscription *subscription, const char *method)
 	msgpack_write_u64(message, subscription->position);
 	session_notify(subscription->subscriber->session, method, buffer_span(message));
 	subscription->told = subscription->position;
+	progress_told(subscription);
 }
 
 /* The records lie in the message behind room for the header; `last` is the last one's position. */
@@ -175,6 +188,7 @@ static void notify_events(struct subscription *subscription, struct buffer *mess
 	session_notify(subscription->subscriber->session, "events", buffer_span(message));
 	subscription->position = last;
 	subscription->told = last;
+	progress_told(subscription);
 	if (subscription->windowed) {
 		ASSERT(subscription->allowed >= count);
 		subscription->allowed -= count;
@@ -191,7 +205,44 @@ static void notify_checkpoint_if_due(struct subscription *subscription)
 		notify_place(subscription, "checkpoint");
 }
 
+bool subscription_checkpoint(struct subscription *subscription)
+{
+	ASSERT(subscription->state == SUBSCRIPTION_LIVE && subscription->topic == NULL);
+	if (is_over_share(subscription))
+		return false;
+	subscription->position = subscription_cursor(subscription);
+	notify_place(subscription, "checkpoint");
+	return true;
+}
+
 /* ---- what the feed has for one ---- */
+
+/* A place in the feed is an index + 1: of its audience's links, or (all records) of the entries. */
+static const struct feed_entry *entry_at(const struct subscription *subscription, uint32_t at)
+{
+	const struct feed *feed = &subscription->notifier->feed;
+	uint32_t entry =
+		subscription_audience(subscription) != NULL ? feed->links[at - 1].entry : at - 1;
+
+	ASSERT(entry < feed->count);
+	return &feed->entries[entry];
+}
+
+static uint32_t place_after(const struct subscription *subscription, uint32_t at)
+{
+	const struct feed *feed = &subscription->notifier->feed;
+
+	if (subscription_audience(subscription) != NULL)
+		return feed->links[at - 1].next;
+	return at < feed->count ? at + 1 : 0;
+}
+
+static uint32_t first_place(const struct subscription *subscription)
+{
+	const struct audience *audience = subscription_audience(subscription);
+
+	return audience != NULL ? audience->chain_first : subscription->notifier->feed.count > 0;
+}
 
 static bool is_wanted(const struct subscription *subscription, const struct feed_entry *entry)
 {
@@ -201,20 +252,14 @@ static bool is_wanted(const struct subscription *subscription, const struct feed
 		return false;
 	if (subscription->topic != NULL)
 		return record_version(record) > subscription->version;
-	return subscription->with_system || !entry->system;
+	return subscription->followed != NULL || subscription->with_system || !entry->system;
 }
 
-/* The first entry that it wants, from index + 1 `at` on; 0: none. */
+/* The first place from `at` on that has what it wants; 0: none. */
 static uint32_t next_wanted(const struct subscription *subscription, uint32_t at)
 {
-	const struct feed *feed = &subscription->notifier->feed;
-
-	while (at != 0 && !is_wanted(subscription, &feed->entries[at - 1])) {
-		if (subscription->topic != NULL)
-			at = feed->entries[at - 1].next;
-		else
-			at = at < feed->count ? at + 1 : 0;
-	}
+	while (at != 0 && !is_wanted(subscription, entry_at(subscription, at)))
+		at = place_after(subscription, at);
 	return at;
 }
 
@@ -225,7 +270,7 @@ static uint32_t events_limit(const struct subscription *subscription)
 	return subscription->batch;
 }
 
-/* One notification from the entry `at` on; the next entry that it wants. */
+/* One notification from the place `at` on; the next place that has what it wants. */
 static uint32_t send_batch(struct subscription *subscription, uint32_t at)
 {
 	const struct feed *feed = &subscription->notifier->feed;
@@ -235,15 +280,14 @@ static uint32_t send_batch(struct subscription *subscription, uint32_t at)
 
 	message_begin(message);
 	while (at != 0 && count < limit) {
-		const struct feed_entry *entry = &feed->entries[at - 1];
+		const struct feed_entry *entry = entry_at(subscription, at);
 
 		if (count > 0 && message->size + entry->size > page_bytes(subscription))
 			break;
 		last = feed->records.data + entry->offset;
 		buffer_append(message, last, entry->size);
 		count++;
-		at = subscription->topic != NULL ? entry->next : at < feed->count ? at + 1 : 0;
-		at = next_wanted(subscription, at);
+		at = next_wanted(subscription, place_after(subscription, at));
 	}
 	if (subscription->topic != NULL)
 		subscription->version = record_version(last);
@@ -255,12 +299,9 @@ static uint32_t send_batch(struct subscription *subscription, uint32_t at)
 static enum subscription_state send_feed(struct subscription *subscription)
 {
 	const struct feed *feed = &subscription->notifier->feed;
-	uint32_t first = feed->count > 0;
 
 	ASSERT(feed->busy);
-	if (subscription->topic != NULL)
-		first = subscription->topic->entry_first;
-	for (uint32_t at = next_wanted(subscription, first); at != 0;) {
+	for (uint32_t at = next_wanted(subscription, first_place(subscription)); at != 0;) {
 		enum subscription_state halt = halt_of(subscription);
 
 		if (halt != SUBSCRIPTION_LIVE)
@@ -406,6 +447,8 @@ static void page_free(struct history_page *page)
 {
 	if (page->topic != NULL)
 		topic_release(page->notifier, page->topic);
+	if (page->followed != NULL)
+		followed_release(&page->notifier->followed, page->followed);
 	if (page->request != NULL)
 		request_release(page->request);
 	buffer_close(&page->page.records);
@@ -460,15 +503,24 @@ static int find_pieces(struct history_page *page)
 	return 0;
 }
 
+static int read_records(struct history_page *page, struct store *store)
+{
+	if (page->topic != NULL)
+		return store_read_stream(store, page->topic->name, &page->range, &page->page,
+					 &page->stream, &page->error);
+	if (page->followed != NULL)
+		return store_read_query(store, &page->followed->query, &page->range, &page->page,
+					&page->error);
+	return store_read_all(store, &page->range, page->with_system, &page->page, &page->error);
+}
+
 static int read_page(struct history_page *page, struct store *store)
 {
 	if (page->request != NULL)
 		return store_stream_status(store, page->topic->name, &page->stream, &page->error);
 	message_begin(&page->page.records);
-	int rc = page->topic != NULL ? store_read_stream(store, page->topic->name, &page->range,
-							 &page->page, &page->stream, &page->error)
-				     : store_read_all(store, &page->range, page->with_system,
-						      &page->page, &page->error);
+	int rc = read_records(page, store);
+
 	return rc == 0 ? find_pieces(page) : rc;
 }
 
@@ -506,6 +558,8 @@ static void page_start(struct subscription *subscription, struct request *reques
 	page->request = request;
 	if (subscription->topic != NULL)
 		page->topic = topic_hold(notifier, subscription->topic->name);
+	else if (subscription->followed != NULL)
+		page->followed = followed_again(subscription->followed);
 	page->with_system = subscription->with_system;
 	page->batch = subscription->batch;
 	page->range = (struct read_range){
@@ -566,13 +620,21 @@ static struct subscriber *subscriber_hold(struct session *session)
 }
 
 struct subscription *subscription_new(struct notifier *notifier, struct session *session,
-				      struct span stream)
+				      struct span stream, const struct query *query)
 {
-	struct subscription *subscription = memory_zeroed(1, sizeof *subscription);
 	struct subscription **first = session_subscriptions(session);
+	struct followed *followed = NULL;
+
+	if (stream.size == 0 && !query_is_all(query)) {
+		followed = followed_hold(&notifier->followed, query);
+		if (followed == NULL)
+			return NULL;
+	}
+	struct subscription *subscription = memory_zeroed(1, sizeof *subscription);
 
 	subscription->notifier = notifier;
 	subscription->subscriber = subscriber_hold(session);
+	subscription->followed = followed;
 	if (stream.size > 0)
 		subscription->topic = topic_hold(notifier, stream);
 	subscription->number = ++notifier->next_number;
@@ -620,6 +682,8 @@ void subscription_end(struct subscription *subscription)
 	table_remove(&notifier->numbers, &subscription->link);
 	if (subscription->topic != NULL)
 		topic_release(notifier, subscription->topic);
+	if (subscription->followed != NULL)
+		followed_release(&notifier->followed, subscription->followed);
 	if (--subscription->subscriber->count == 0)
 		memory_free(subscription->subscriber);
 	memory_free(subscription);
