@@ -18,16 +18,11 @@ void block_reader_close(struct block_reader *reader)
 	kv_cursor_close(reader->cursor);
 }
 
-static bool holds(const struct block *block, uint64_t position)
-{
-	return block->count > 0 && position >= block->first_position &&
-	       position - block->first_position < block->count;
-}
-
-static int load_block(struct block_reader *reader, uint64_t position, struct error *error)
+static int seek_block(struct block_reader *reader, uint64_t position, struct error *error)
 {
 	struct block *block = &reader->block;
-	bool is_next = block->count > 0 && position == block->first_position + block->count;
+	bool is_next =
+		block->count > 0 && position == block->first_position + block->position_count;
 	struct tables_key key;
 	struct kv_pair pair;
 
@@ -46,20 +41,35 @@ static int load_block(struct block_reader *reader, uint64_t position, struct err
 	return 0;
 }
 
+int block_reader_load(struct block_reader *reader, uint64_t position, struct error *error)
+{
+	ASSERT(position >= 1);
+	if (block_holds(&reader->block, position))
+		return 0;
+	int rc = seek_block(reader, position, error);
+
+	if (rc != 0)
+		return rc;
+	return block_holds(&reader->block, position) ? 0 : -ENOENT;
+}
+
 int block_reader_get(struct block_reader *reader, uint64_t position, struct span *record,
 		     uint64_t *hash, struct error *error)
 {
-	ASSERT(position >= 1);
-	if (!holds(&reader->block, position)) {
-		int rc = load_block(reader, position, error);
+	const struct block *block = &reader->block;
+	struct block_entry entry;
+	int rc = block_reader_load(reader, position, error);
 
-		if (rc != 0)
-			return rc;
-		if (!holds(&reader->block, position))
-			return -ENOENT;
+	if (rc != 0)
+		return rc;
+	rc = block_find(block, position, &entry);
+	if (rc == 0 && entry.is_hole) {
+		block_get_hole(block, &entry, &reader->hole);
+		return -ENODATA;
 	}
-	uint32_t index = (uint32_t)(position - reader->block.first_position);
-	if (block_record(&reader->block, index, record, hash) != 0)
+	if (rc == 0)
+		rc = block_record(block, entry.index, record, hash);
+	if (rc != 0)
 		return tables_damage(reader->txn->kv, error, "the record at position %llu",
 				     (unsigned long long)position);
 	return 0;

@@ -11,6 +11,8 @@
 #include "base/bytes.h"
 #include "base/memory.h"
 #include "storage/block.h"
+#include "storage/chunks.h"
+#include "storage/system.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -20,19 +22,32 @@ struct flush {
 	const struct tail_generation *generation;
 	struct tables_state *state;
 	struct error *error;
+	uint64_t last_record; /* position of the last one before the generation; 0: none */
 };
 
 /* ---- blocks ---- */
 
-/* Load the last block to go on with it, if the next record fits into it. */
-static int resume_block(struct flush *flush, struct block_builder *builder, bool *resumed)
-{
-	struct tables_key key;
-	struct span value, record;
-	struct block block;
-	uint64_t hash = 0;
+struct writing {
+	struct block_builder builder;
+	struct buffer value;
+};
 
-	*resumed = false;
+static int damaged_block(struct flush *flush, uint64_t position)
+{
+	return tables_damage(flush->txn->kv, flush->error, "the block around position %llu",
+			     (unsigned long long)position);
+}
+
+/* Load the last block to go on with it, if there is room in it. */
+static int resume_block(struct flush *flush, struct block_builder *builder)
+{
+	const struct tail_generation *generation = flush->generation;
+	size_t more = BLOCK_TABLE_ROW_BYTES + BLOCK_HOLE_ROW_BYTES;
+	struct tables_key key;
+	struct span value;
+	struct block block;
+
+	block_builder_start(builder, generation->first_position, generation->hash_before);
 	if (flush->state->last_block == 0)
 		return 0;
 	tables_number_key(flush->state->last_block, &key);
@@ -40,67 +55,88 @@ static int resume_block(struct flush *flush, struct block_builder *builder, bool
 	if (rc != 0 && rc != -ENOENT)
 		return rc;
 	if (rc != 0 || block_open(value, &block) != 0 ||
-	    block.first_position + block.count != flush->generation->first_position)
-		return tables_damage(flush->txn->kv, flush->error, "the block at position %llu",
-				     (unsigned long long)flush->state->last_block);
-	if (value.size + BLOCK_TABLE_ROW_BYTES + flush->generation->records[0].size >
-	    BLOCK_BYTES_MAX)
+	    block.first_position + block.position_count != generation->first_position)
+		return damaged_block(flush, flush->state->last_block);
+	if (generation->count > 0)
+		more += generation->records[0].size;
+	if (value.size + more > BLOCK_BYTES_MAX)
 		return 0;
 	block_builder_start(builder, block.first_position, block.hash_before);
-	for (uint32_t i = 0; i < block.count; i++) {
-		if (block_record(&block, i, &record, &hash) != 0)
-			return tables_damage(flush->txn->kv, flush->error,
-					     "the record at position %llu",
-					     (unsigned long long)(block.first_position + i));
-		block_builder_add(builder, record, hash);
-	}
-	if (hash != flush->generation->hash_before)
-		return tables_damage(flush->txn->kv, flush->error,
-				     "the running hash at position %llu",
-				     (unsigned long long)(flush->generation->first_position - 1));
-	*resumed = true;
+	rc = block_builder_add_block(builder, &block);
+	if (rc != 0 || builder->hash != generation->hash_before)
+		return damaged_block(flush, builder->next_position);
 	return 0;
 }
 
-static int put_block(struct flush *flush, const struct block_builder *builder, struct buffer *value)
+static int put_block(struct flush *flush, struct writing *writing)
 {
-	struct tables_key key;
+	struct block_builder *builder = &writing->builder;
 	bool is_new = builder->first_position > flush->state->last_block;
+	struct tables_key key;
 
-	block_builder_finish(builder, value);
+	block_builder_finish(builder, &writing->value);
 	tables_number_key(builder->first_position, &key);
 	flush->state->last_block = builder->first_position;
-	return kv_put(flush->txn, KV_BLOCK, tables_key_span(&key), buffer_span(value), is_new,
-		      flush->error);
+	int rc = kv_put(flush->txn, KV_BLOCK, tables_key_span(&key), buffer_span(&writing->value),
+			is_new, flush->error);
+	block_builder_start(builder, builder->next_position, builder->hash);
+	return rc;
+}
+
+static int write_hole(struct flush *flush, struct writing *writing, const struct hole *hole)
+{
+	int rc = 0;
+
+	if (!block_builder_fits_hole(&writing->builder, hole->last))
+		rc = put_block(flush, writing);
+	if (rc == 0)
+		block_builder_add_hole(&writing->builder, hole->last, hole->hash_after);
+	return rc;
+}
+
+static int write_record(struct flush *flush, struct writing *writing,
+			const struct tail_record *record)
+{
+	int rc = 0;
+
+	if (!block_builder_fits(&writing->builder, record->size))
+		rc = put_block(flush, writing);
+	if (rc == 0)
+		block_builder_add(&writing->builder, span_of(record->bytes, record->size),
+				  record->hash);
+	return rc;
+}
+
+static int write_all(struct flush *flush, struct writing *writing)
+{
+	const struct tail_generation *generation = flush->generation;
+	const struct tail_hole *holes =
+		(const struct tail_hole *)(const void *)generation->holes.data;
+	size_t hole_count = generation->holes.size / sizeof holes[0], at = 0;
+	int rc = 0;
+
+	for (uint32_t i = 0; rc == 0 && i < generation->count; i++) {
+		for (; rc == 0 && at < hole_count && holes[at].place == i; at++)
+			rc = write_hole(flush, writing, &holes[at].hole);
+		if (rc == 0)
+			rc = write_record(flush, writing, &generation->records[i]);
+	}
+	for (; rc == 0 && at < hole_count; at++)
+		rc = write_hole(flush, writing, &holes[at].hole);
+	return rc == 0 && writing->builder.count > 0 ? put_block(flush, writing) : rc;
 }
 
 static int put_blocks(struct flush *flush)
 {
-	const struct tail_generation *generation = flush->generation;
-	struct block_builder builder;
-	struct buffer value;
-	uint64_t hash = generation->hash_before;
-	bool resumed;
+	struct writing writing;
 
-	block_builder_init(&builder);
-	buffer_init(&value);
-	int rc = resume_block(flush, &builder, &resumed);
-	if (rc == 0 && !resumed)
-		block_builder_start(&builder, generation->first_position, hash);
-	for (uint32_t i = 0; rc == 0 && i < generation->count; i++) {
-		const struct tail_record *record = &generation->records[i];
-
-		if (!block_builder_fits(&builder, record->size)) {
-			rc = put_block(flush, &builder, &value);
-			block_builder_start(&builder, generation->first_position + i, hash);
-		}
-		block_builder_add(&builder, span_of(record->bytes, record->size), record->hash);
-		hash = record->hash;
-	}
+	block_builder_init(&writing.builder);
+	buffer_init(&writing.value);
+	int rc = resume_block(flush, &writing.builder);
 	if (rc == 0)
-		rc = put_block(flush, &builder, &value);
-	block_builder_close(&builder);
-	buffer_close(&value);
+		rc = write_all(flush, &writing);
+	block_builder_close(&writing.builder);
+	buffer_close(&writing.value);
 	return rc;
 }
 
@@ -157,24 +193,76 @@ static struct name_order *order_names(const struct map *names)
 	return order;
 }
 
-/* The positions of the row's open chunk, then the new ones; *before counts the former. */
-static int join_positions(struct flush *flush, struct listing *listing,
-			  const struct tail_list *list, const struct tables_row *row,
-			  uint32_t *before)
+static uint64_t records_in(const struct stream_facts *facts)
 {
+	return facts->first_version == 0 ? 0 : facts->version - facts->first_version + 1;
+}
+
+/*
+ * Versions of a checkpoint's stream jump over what the peer had dropped: the ordinals of what is
+ * listed here move up to the new ones, so that there is no gap. For that all chunks are cut again.
+ */
+static int jump(struct flush *flush, struct listing *listing, const struct tail_list *list,
+		const struct name_order *which, struct tables_row *row, uint32_t open_count)
+{
+	struct stream_facts *facts = &row->facts;
+	uint64_t next = flush->generation->streams[which->list].facts.version - list->count;
+	struct chunks_taken taken = {.kind = TABLES_STREAMS,
+				     .number = row->number,
+				     .ordinal = facts->first_version,
+				     .end = facts->version - open_count + 1,
+				     .after = &listing->positions};
+
+	ASSERT(next > facts->version);
+	if (records_in(facts) > open_count) {
+		int rc = chunks_take(flush->txn, &taken, UINT64_MAX, flush->error);
+
+		if (rc != 0)
+			return rc;
+	}
+	if (facts->first_version > 0)
+		facts->first_version += next - facts->version;
+	facts->version = next;
+	return 0;
+}
+
+static bool jumps(const struct flush *flush, enum tables_list kind, const struct tail_list *list,
+		  const struct name_order *which, const struct tables_row *row)
+{
+	return kind == TABLES_STREAMS && system_is_checkpoint_stream(which->name) &&
+	       flush->generation->streams[which->list].facts.version >
+		       row->facts.version + list->count;
+}
+
+/*
+ * The positions of the row's open chunk, then the new ones; when ordinals jump, those of the closed
+ * chunks before them. *ordinal is that of the first.
+ */
+static int join_positions(struct flush *flush, struct listing *listing,
+			  const struct name_order *which, struct tables_row *row, uint64_t *ordinal)
+{
+	const struct tail_list *list = tail_list(flush->generation, listing->kind, which->list);
 	const uint32_t *places = tail_places(list);
 	struct buffer *positions = &listing->positions;
+	uint64_t open[POSTING_COUNT_MAX];
+	uint32_t count = 0;
+	int rc = 0;
 
 	buffer_clear(positions);
-	uint64_t *joined = (uint64_t *)(void *)buffer_reserve(
-		positions, (POSTING_COUNT_MAX + list->count) * sizeof joined[0]);
-	*before = 0;
-	if (posting_unpack(row->chunk, joined, before) != 0 || *before > row->facts.version)
+	if (posting_unpack(row->chunk, open, &count) != 0 || count > row->facts.version)
 		return tables_damage(flush->txn->kv, flush->error, "an open chunk of table %s",
 				     kv_table_name(tables_of_names(listing->kind)));
+	if (jumps(flush, listing->kind, list, which, row))
+		rc = jump(flush, listing, list, which, row, count);
+	if (rc != 0)
+		return rc;
+	*ordinal = row->facts.version - positions->size / sizeof open[0] - count + 1;
+	buffer_append(positions, open, count * sizeof open[0]);
+	uint64_t *joined =
+		(uint64_t *)(void *)buffer_reserve(positions, list->count * sizeof joined[0]);
 	for (uint32_t i = 0; i < list->count; i++)
-		joined[*before + i] = flush->generation->first_position + places[i];
-	positions->size = (*before + list->count) * sizeof joined[0];
+		joined[i] = tail_position(flush->generation, places[i]);
+	positions->size += list->count * sizeof joined[0];
 	return 0;
 }
 
@@ -204,20 +292,38 @@ static int64_t created_at(const struct flush *flush, uint32_t place)
 	return record_created(flush->generation->records[place].bytes);
 }
 
+/*
+ * A checkpoint's stream: what the tail says of its first version may be too low, since the trim has
+ * advanced it, or too high, since versions jumped while ingesting (tables.h).
+ */
+static void advance_checkpoint(struct flush *flush, const struct tail_list *list,
+			       const struct stream_facts *before, struct stream_facts *facts)
+{
+	bool is_first = records_in(before) == 0;
+
+	facts->first_version = is_first ? facts->version - list->count + 1 : before->first_version;
+	facts->created = is_first ? created_at(flush, tail_places(list)[0]) : before->created;
+	flush->state->checkpoint_streams += is_first;
+	flush->state->superseded += list->count - is_first;
+}
+
 /* What holds of the list after this generation. */
-static int advance_facts(struct flush *flush, enum tables_list kind, uint32_t index,
+static int advance_facts(struct flush *flush, enum tables_list kind, const struct name_order *which,
 			 const struct tail_list *list, struct stream_facts *facts)
 {
 	const uint32_t *places = tail_places(list);
-	uint64_t version = facts->version + list->count;
+	const struct stream_facts before = *facts;
+	uint64_t version = before.version + list->count;
 
 	if (kind == TABLES_STREAMS) {
-		*facts = flush->generation->streams[index].facts;
+		*facts = flush->generation->streams[which->list].facts;
 		if (facts->version != version)
 			return tables_damage(
 				flush->txn->kv, flush->error,
 				"a row of table stream: versions %llu and %llu differ; it",
 				(unsigned long long)facts->version, (unsigned long long)version);
+		if (system_is_checkpoint_stream(which->name))
+			advance_checkpoint(flush, list, &before, facts);
 		return 0;
 	}
 	if (facts->version == 0)
@@ -243,7 +349,7 @@ static int put_list(struct flush *flush, struct listing *listing, const struct n
 	const struct tail_list *list = tail_list(flush->generation, listing->kind, which->list);
 	struct tables_key key;
 	struct tables_row row = {0};
-	uint32_t before;
+	uint64_t ordinal;
 	int rc = tables_get_row(flush->txn, listing->kind, which->name, &key, &row, flush->error);
 
 	if (rc == -ENOENT) {
@@ -251,11 +357,11 @@ static int put_list(struct flush *flush, struct listing *listing, const struct n
 		rc = 0;
 	}
 	if (rc == 0)
-		rc = join_positions(flush, listing, list, &row, &before);
+		rc = join_positions(flush, listing, which, &row, &ordinal);
 	if (rc != 0)
 		return rc;
-	cut_chunks(listing, &row, row.facts.version - before + 1);
-	rc = advance_facts(flush, listing->kind, which->list, list, &row.facts);
+	cut_chunks(listing, &row, ordinal);
+	rc = advance_facts(flush, listing->kind, which, list, &row.facts);
 	if (rc != 0)
 		return rc;
 	row.name = which->name.size > TABLES_NAME_BYTES_MAX ? which->name : span_of(NULL, 0);
@@ -345,36 +451,41 @@ static int put_ids(struct flush *flush)
 {
 	const struct tail_generation *generation = flush->generation;
 	struct id_row *rows = memory_alloc(generation->count * sizeof rows[0]);
+	uint32_t count = 0;
 	int rc = 0;
 
 	for (uint32_t i = 0; i < generation->count; i++) {
-		const uint8_t *id = record_id(generation->records[i].bytes);
+		const uint8_t *record = generation->records[i].bytes, *id = record_id(record);
 
-		rows[i] = (struct id_row){.high = bytes_be64(id),
-					  .low = bytes_be64(id + 8),
-					  .position = generation->first_position + i};
+		if (!system_is_checkpoint_record(record))
+			rows[count++] = (struct id_row){.high = bytes_be64(id),
+							.low = bytes_be64(id + 8),
+							.position = tail_position(generation, i)};
 	}
-	qsort(rows, generation->count, sizeof rows[0], compare_ids);
-	for (uint32_t i = 0; rc == 0 && i < generation->count; i++)
+	qsort(rows, count, sizeof rows[0], compare_ids);
+	for (uint32_t i = 0; rc == 0 && i < count; i++)
 		rc = put_id(flush, &rows[i]);
 	memory_free(rows);
 	return rc;
 }
 
+/* The first record of each run of positions is listed. */
 static int put_times(struct flush *flush)
 {
 	const struct tail_generation *generation = flush->generation;
+	uint64_t listed = flush->last_record;
 	int rc = 0;
 
 	for (uint32_t i = 0; rc == 0 && i < generation->count; i++) {
-		uint64_t position = generation->first_position + i;
+		uint64_t position = tail_position(generation, i);
 		struct tables_key key;
 
-		if ((position - 1) % TABLES_TIME_STEP != 0)
+		if (listed != 0 && tables_time_run(position) == tables_time_run(listed))
 			continue;
 		tables_time_key(created_at(flush, i), position, &key);
 		rc = kv_put(flush->txn, KV_TIME, tables_key_span(&key), span_of(NULL, 0), true,
 			    flush->error);
+		listed = position;
 	}
 	return rc;
 }
@@ -385,7 +496,7 @@ static int put_all(struct flush *flush)
 {
 	int rc = 0;
 
-	if (flush->generation->count > 0) {
+	if (flush->generation->next_position > flush->generation->first_position) {
 		rc = put_blocks(flush);
 		for (int kind = 0; rc == 0 && kind < TABLES_LISTS; kind++)
 			rc = put_lists(flush, (enum tables_list)kind);
@@ -400,8 +511,15 @@ static int put_all(struct flush *flush)
 static int flush_once(struct kv *kv, const struct tail_generation *generation,
 		      struct tables_state *state, struct error *error)
 {
-	struct flush flush = {.generation = generation, .state = state, .error = error};
-	int rc = kv_begin(kv, KV_WRITE, &flush.txn, error);
+	struct flush flush = {.generation = generation,
+			      .state = state,
+			      .error = error,
+			      .last_record = state->last_record};
+	int rc;
+
+	if (generation->count > 0)
+		state->last_record = tail_position(generation, generation->count - 1);
+	rc = kv_begin(kv, KV_WRITE, &flush.txn, error);
 
 	if (rc != 0)
 		return rc;

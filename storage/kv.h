@@ -9,7 +9,7 @@
  *
  * Threads: any. A transaction and its cursors belong to one thread at a time.
  * Errors: negative errno with a message; -ENOENT (nothing there) comes without one. -EIO, -ENOSPC:
- * the disk; -EBADMSG: the files are damaged; -ENOBUFS (put, commit): the map is full: abort, kv_grow,
+ * the disk; -EBADMSG: the files are damaged; -ENOBUFS (put, delete, commit): the map is full: abort, kv_grow,
  * and do the whole transaction again; -EUSERS: too many readers.
  */
 #ifndef STORAGE_KV_H
@@ -79,6 +79,8 @@ struct kv_operations {
 		   struct error *error);
 	int (*put)(struct kv_txn *txn, enum kv_table table, struct span key, struct span value,
 		   bool append, struct error *error);
+	int (*delete)(struct kv_txn *txn, enum kv_table table, struct span key,
+		      struct error *error);
 	int (*cursor_open)(struct kv_txn *txn, enum kv_table table, struct kv_cursor **cursor,
 			   struct error *error);
 	int (*cursor_seek)(struct kv_cursor *cursor, enum kv_seek how, struct span key,
@@ -151,7 +153,8 @@ static inline void kv_abort(struct kv_txn *txn)
 	txn->kv->operations->abort(txn);
 }
 
-/* The value is valid until the transaction ends or, in a write transaction, until the next put. */
+/* The value is valid until the transaction ends or, in a write transaction, until the next put or
+ * delete. */
 static inline int kv_get(struct kv_txn *txn, enum kv_table table, struct span key,
 			 struct span *value, struct error *error)
 {
@@ -163,6 +166,13 @@ static inline int kv_put(struct kv_txn *txn, enum kv_table table, struct span ke
 			 struct span value, bool append, struct error *error)
 {
 	return txn->kv->operations->put(txn, table, key, value, append, error);
+}
+
+/* -ENOENT when there is no such key. */
+static inline int kv_delete(struct kv_txn *txn, enum kv_table table, struct span key,
+			    struct error *error)
+{
+	return txn->kv->operations->delete (txn, table, key, error);
 }
 
 /* Read transactions only. */

@@ -296,6 +296,24 @@ static int lmdb_put(struct kv_txn *base, enum kv_table table, struct span key, s
 	return rc == 0 ? 0 : failed(lmdb_of(base->kv), rc, "put", error);
 }
 
+static int lmdb_delete(struct kv_txn *base, enum kv_table table, struct span key,
+		       struct error *error)
+{
+	struct lmdb_txn *txn = (struct lmdb_txn *)base;
+	MDB_val mdb_key = to_val(key), mdb_value;
+	MDB_cursor *cursor;
+
+	ASSERT(base->write && key.size >= 1 && key.size <= KV_KEY_BYTES_MAX);
+	int rc = write_cursor(txn, table, &cursor);
+	if (rc == 0)
+		rc = mdb_cursor_get(cursor, &mdb_key, &mdb_value, MDB_SET_KEY);
+	if (rc == 0)
+		rc = mdb_cursor_del(cursor, 0);
+	if (rc == MDB_NOTFOUND)
+		return -ENOENT;
+	return rc == 0 ? 0 : failed(lmdb_of(base->kv), rc, "delete", error);
+}
+
 /* ---- cursors ---- */
 
 static int lmdb_cursor_open(struct kv_txn *base, enum kv_table table, struct kv_cursor **result,
@@ -570,6 +588,7 @@ static const struct kv_operations lmdb_operations = {
 	.abort = lmdb_abort,
 	.get = lmdb_get,
 	.put = lmdb_put,
+	.delete = lmdb_delete,
 	.cursor_open = lmdb_cursor_open,
 	.cursor_seek = lmdb_cursor_seek,
 	.cursor_close = lmdb_cursor_close,

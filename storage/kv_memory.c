@@ -42,6 +42,7 @@ struct memory_kv {
 struct memory_put {
 	size_t key_offset, value_offset; /* in the bytes of the transaction */
 	size_t key_size, value_size;
+	bool deleted;         /* the key is to go; there is no value */
 	const uint8_t *bytes; /* set before sorting */
 };
 
@@ -243,7 +244,8 @@ static struct version *merge(const struct version *old, struct pending *pending,
 			version_share(merged, old->entries[at++]);
 		if (at < old->count && span_equal(entry_key(old->entries[at]), key))
 			at++;
-		version_add(merged, entry_new(key, value));
+		if (!puts[i].deleted)
+			version_add(merged, entry_new(key, value));
 	}
 	while (at < old->count)
 		version_share(merged, old->entries[at++]);
@@ -309,6 +311,8 @@ static int memory_get(struct kv_txn *base, enum kv_table table, struct span key,
 	if (base->write) {
 		const struct memory_put *put = find_put(txn, table, key);
 
+		if (put != NULL && put->deleted)
+			return -ENOENT;
 		if (put != NULL) {
 			*value = span_of(txn->bytes.data + put->value_offset, put->value_size);
 			return 0;
@@ -321,20 +325,49 @@ static int memory_get(struct kv_txn *base, enum kv_table table, struct span key,
 	return 0;
 }
 
+static bool is_deleted(struct memory_txn *txn, enum kv_table table, struct span key)
+{
+	const struct memory_put *put = find_put(txn, table, key);
+
+	return put != NULL && put->deleted;
+}
+
 static bool is_above_all(struct memory_txn *txn, enum kv_table table, struct span key)
 {
 	const struct version *version = txn->tables[table];
 	const struct memory_put *puts = (struct memory_put *)(void *)txn->pending[table].puts.data;
-	size_t count = txn->pending[table].puts.size / sizeof puts[0];
+	size_t count = txn->pending[table].puts.size / sizeof puts[0], last = version->count;
 
-	if (version->count > 0 &&
-	    compare_keys(entry_key(version->entries[version->count - 1]), key) >= 0)
+	while (last > 0 && is_deleted(txn, table, entry_key(version->entries[last - 1])))
+		last--;
+	if (last > 0 && compare_keys(entry_key(version->entries[last - 1]), key) >= 0)
 		return false;
 	for (size_t i = 0; i < count; i++)
-		if (compare_keys(span_of(txn->bytes.data + puts[i].key_offset, puts[i].key_size),
+		if (!puts[i].deleted &&
+		    compare_keys(span_of(txn->bytes.data + puts[i].key_offset, puts[i].key_size),
 				 key) >= 0)
 			return false;
 	return true;
+}
+
+static void remember_put(struct memory_txn *txn, enum kv_table table, struct span key,
+			 struct span value, bool deleted)
+{
+	struct memory_put put = {
+		.key_size = key.size, .value_size = value.size, .deleted = deleted};
+
+	put.key_offset = txn->bytes.size;
+	buffer_append_span(&txn->bytes, key);
+	put.value_offset = txn->bytes.size;
+	buffer_append_span(&txn->bytes, value);
+
+	struct memory_put *before = find_put(txn, table, key);
+	if (before != NULL) {
+		*before = put;
+		return;
+	}
+	map_put(&txn->pending[table].index, key, txn->pending[table].puts.size / sizeof put);
+	buffer_append(&txn->pending[table].puts, &put, sizeof put);
 }
 
 static int memory_put(struct kv_txn *base, enum kv_table table, struct span key, struct span value,
@@ -346,20 +379,20 @@ static int memory_put(struct kv_txn *base, enum kv_table table, struct span key,
 	if (append && !is_above_all(txn, table, key))
 		return error_set(error, -EINVAL, "append to table %s: the key is not the last",
 				 kv_table_name(table));
-	struct memory_put put = {.key_size = key.size, .value_size = value.size};
-	put.key_offset = txn->bytes.size;
-	buffer_append_span(&txn->bytes, key);
-	put.value_offset = txn->bytes.size;
-	buffer_append_span(&txn->bytes, value);
-
-	struct memory_put *before = find_put(txn, table, key);
-	if (before != NULL) {
-		*before = put;
-		return 0;
-	}
-	map_put(&txn->pending[table].index, key, txn->pending[table].puts.size / sizeof put);
-	buffer_append(&txn->pending[table].puts, &put, sizeof put);
+	remember_put(txn, table, key, value, false);
 	return 0;
+}
+
+static int memory_delete(struct kv_txn *base, enum kv_table table, struct span key,
+			 struct error *error)
+{
+	struct span value;
+
+	ASSERT(base->write);
+	int rc = memory_get(base, table, key, &value, error);
+	if (rc == 0)
+		remember_put((struct memory_txn *)base, table, key, span_of(NULL, 0), true);
+	return rc;
 }
 
 /* ---- cursors ---- */
@@ -445,6 +478,7 @@ static const struct kv_operations memory_operations = {
 	.abort = memory_abort,
 	.get = memory_get,
 	.put = memory_put,
+	.delete = memory_delete,
 	.cursor_open = memory_cursor_open,
 	.cursor_seek = memory_cursor_seek,
 	.cursor_close = memory_cursor_close,

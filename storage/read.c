@@ -10,6 +10,7 @@
 #include "base/bytes.h"
 #include "storage/list.h"
 #include "storage/page.h"
+#include "storage/system.h"
 
 #include <errno.h>
 
@@ -24,6 +25,7 @@ struct reading_all {
 	struct store *store;
 	struct filling filling;
 	bool with_system;
+	bool raw;          /* with holes */
 	uint64_t position; /* the next to look at; backward, 0 when done */
 	uint64_t scanned;
 };
@@ -49,14 +51,35 @@ static bool take_record(struct reading_all *reading, struct span record)
 	return true;
 }
 
+/* Over a hole in one step; in a raw page it is told. false when the page was full already. */
+static bool take_hole(struct reading_all *reading, const struct hole *hole)
+{
+	uint8_t bytes[HOLE_BYTES];
+
+	ASSERT(hole->first <= reading->position && reading->position <= hole->last);
+	if (reading->raw) {
+		hole_encode(hole, bytes);
+		if (!filling_add(&reading->filling, span_of(bytes, sizeof bytes)))
+			return false;
+	}
+	reading->position = reading->filling.range->backward ? hole->first - 1 : hole->last + 1;
+	return true;
+}
+
 static void take_from_tail(struct reading_all *reading)
 {
-	while (!done_all(reading)) {
-		const struct tail_record *record =
-			tail_find(&reading->store->tail, reading->position);
+	const struct tail *tail = &reading->store->tail;
+	bool taken = true;
 
-		if (record == NULL || !take_record(reading, record_span(record)))
-			return;
+	while (taken && !done_all(reading)) {
+		const struct tail_record *record = tail_find(tail, reading->position);
+		const struct hole *hole =
+			record == NULL ? tail_find_hole(tail, reading->position) : NULL;
+
+		if (record != NULL)
+			taken = take_record(reading, record_span(record));
+		else
+			taken = hole != NULL && take_hole(reading, hole);
 	}
 }
 
@@ -78,8 +101,13 @@ static int take_from_tables(struct reading_all *reading, struct kv_txn *txn, uin
 			rc = tables_damage(reading->store->kv, error,
 					   "the block table: position %llu",
 					   (unsigned long long)reading->position);
-		if (rc != 0 || !take_record(reading, record))
+		if (rc == -ENODATA) {
+			rc = 0;
+			if (!take_hole(reading, &blocks.hole))
+				break;
+		} else if (rc != 0 || !take_record(reading, record)) {
 			break;
+		}
 	}
 	block_reader_close(&blocks);
 	return rc;
@@ -114,22 +142,42 @@ static uint64_t first_position(const struct read_range *range, uint64_t head)
 	return range->from == 0 ? 1 : range->from;
 }
 
+static int read_page(struct reading_all *reading, const struct read_range *range, struct page *page,
+		     struct error *error)
+{
+	struct store *store = reading->store;
+	int rc = 0;
+
+	pthread_rwlock_rdlock(&store->tail.lock);
+	page->head = store->head.position;
+	reading->position = first_position(range, page->head);
+	while (rc == 0 && !done_all(reading))
+		rc = turn_all(reading, error);
+	pthread_rwlock_unlock(&store->tail.lock);
+	page->next = reading->position;
+	page->end = range->backward ? reading->position == 0 : reading->position > page->head;
+	return rc;
+}
+
 int store_read_all(struct store *store, const struct read_range *range, bool with_system,
 		   struct page *page, struct error *error)
 {
 	struct reading_all reading = {
 		.store = store, .filling = filling_begin(range, page), .with_system = with_system};
-	int rc = 0;
 
-	pthread_rwlock_rdlock(&store->tail.lock);
-	page->head = store->head.position;
-	reading.position = first_position(range, page->head);
-	while (rc == 0 && !done_all(&reading))
-		rc = turn_all(&reading, error);
-	pthread_rwlock_unlock(&store->tail.lock);
-	page->next = reading.position;
-	page->end = range->backward ? reading.position == 0 : reading.position > page->head;
-	return rc;
+	return read_page(&reading, range, page, error);
+}
+
+int store_read_raw(struct store *store, const struct read_range *range, struct page *page,
+		   struct error *error)
+{
+	struct reading_all reading = {.store = store,
+				      .filling = filling_begin(range, page),
+				      .with_system = true,
+				      .raw = true};
+
+	ASSERT(!range->backward);
+	return read_page(&reading, range, page, error);
 }
 
 /* ---- one stream ---- */
@@ -165,6 +213,17 @@ static void take_versions_from_tail(struct reading_stream *reading)
 	}
 }
 
+/*
+ * Until they are dropped, older records of a checkpoint may stand just before the one that versions
+ * jumped to (tables.h): they are superseded, and not shown.
+ */
+static bool is_left_over(const struct reading_stream *reading, const uint8_t *record)
+{
+	return system_is_checkpoint_stream(reading->name) &&
+	       record_version(record) < reading->version;
+}
+
+/* -ENODATA: this version was dropped. */
 static int get_version(struct reading_stream *reading, struct list_reader *list,
 		       struct block_reader *blocks, struct span *record, struct error *error)
 {
@@ -173,9 +232,11 @@ static int get_version(struct reading_stream *reading, struct list_reader *list,
 
 	if (rc == 0)
 		rc = block_reader_get(blocks, position, record, &hash, error);
-	if (rc != 0 && rc != -ENOENT)
+	if (rc != 0 && rc != -ENOENT && rc != -ENODATA)
 		return rc;
-	if (rc == -ENOENT || record_version(record->data) != reading->version ||
+	if (rc == 0 && is_left_over(reading, record->data))
+		return -ENODATA;
+	if (rc != 0 || record_version(record->data) != reading->version ||
 	    !span_equal(record_stream(record->data), reading->name))
 		return tables_damage(
 			reading->store->kv, error,
@@ -186,6 +247,19 @@ static int get_version(struct reading_stream *reading, struct list_reader *list,
 	return 0;
 }
 
+/* More may have been dropped from a checkpoint's stream than was known before. */
+static void know_first_version(struct reading_stream *reading, const struct stream_facts *stored)
+{
+	struct stream_facts *facts = &reading->facts;
+
+	if (stored->first_version <= facts->first_version)
+		return;
+	facts->first_version = stored->first_version;
+	facts->created = stored->created;
+	if (!reading->filling.range->backward && reading->version < facts->first_version)
+		reading->version = facts->first_version;
+}
+
 static int take_versions(struct reading_stream *reading, struct list_reader *list,
 			 struct block_reader *blocks, struct error *error)
 {
@@ -193,11 +267,14 @@ static int take_versions(struct reading_stream *reading, struct list_reader *lis
 
 	if (reading->version > list->row.facts.version)
 		return tables_damage(reading->store->kv, error, "a row of table stream");
+	know_first_version(reading, &list->row.facts);
 	while (rc == 0 && !done_stream(reading) && reading->version <= list->row.facts.version) {
 		struct span record;
 
 		rc = get_version(reading, list, blocks, &record, error);
-		if (rc != 0 || !filling_add(&reading->filling, record))
+		if (rc == -ENODATA)
+			rc = 0;
+		else if (rc != 0 || !filling_add(&reading->filling, record))
 			break;
 		step(reading);
 	}
@@ -246,11 +323,13 @@ static int turn_stream(struct reading_stream *reading, struct error *error)
 
 /*
  * Facts and head of one moment. The lock is held on entry and on return, but not in between: a
- * stream that is not in the tail is, as of this head, as the transaction begun here shows it.
+ * stream that is not in the tail is, as of this head, as the transaction begun here shows it. So is
+ * what was dropped of a checkpoint's stream, which the tail does not know.
  */
 static int find_facts(struct store *store, struct span name, struct stream_facts *facts,
 		      uint64_t *head, struct error *error)
 {
+	bool is_checkpoint = system_is_checkpoint_stream(name), in_tail = false;
 	struct kv_txn *txn;
 	struct tables_key key;
 	struct tables_row row = {0};
@@ -259,7 +338,8 @@ static int find_facts(struct store *store, struct span name, struct stream_facts
 
 	while (rc == 0 && again) {
 		*head = store->head.position;
-		if (tail_find_stream(&store->tail, name, facts))
+		in_tail = tail_find_stream(&store->tail, name, facts);
+		if (in_tail && !is_checkpoint)
 			return 0;
 		rc = store_begin_read(store, &txn, &again, error);
 	}
@@ -269,7 +349,12 @@ static int find_facts(struct store *store, struct span name, struct stream_facts
 	rc = tables_get_row(txn, TABLES_STREAMS, name, &key, &row, error);
 	kv_abort(txn);
 	pthread_rwlock_rdlock(&store->tail.lock);
-	*facts = row.facts;
+	if (!in_tail) {
+		*facts = row.facts;
+	} else if (row.facts.first_version > facts->first_version) {
+		facts->first_version = row.facts.first_version;
+		facts->created = row.facts.created;
+	}
 	return rc == -ENOENT ? 0 : rc;
 }
 
@@ -334,8 +419,9 @@ int store_stream_status(struct store *store, struct span stream, struct stream_s
 
 /* ---- single records ---- */
 
-int store_get_record(struct kv_txn *txn, uint64_t position, struct buffer *into, uint64_t *hash,
-		     struct error *error)
+/* -ENODATA: *hole. */
+static int get_record(struct kv_txn *txn, uint64_t position, struct buffer *into, uint64_t *hash,
+		      struct hole *hole, struct error *error)
 {
 	struct block_reader blocks;
 	struct span record;
@@ -347,16 +433,32 @@ int store_get_record(struct kv_txn *txn, uint64_t position, struct buffer *into,
 	rc = block_reader_get(&blocks, position, &record, &after, error);
 	if (rc == 0 && into != NULL)
 		buffer_append_span(into, record);
-	if (rc == 0 && hash != NULL)
+	if (rc == 0)
 		*hash = after;
+	if (rc == -ENODATA)
+		*hole = blocks.hole;
 	block_reader_close(&blocks);
 	return rc;
 }
 
-/* The record at *position, or the one with the id; *position is set. The lock is held on entry
- * only. */
+int store_get_record(struct kv_txn *txn, uint64_t position, struct buffer *into, uint64_t *hash,
+		     struct error *error)
+{
+	struct hole hole;
+	uint64_t after;
+	int rc = get_record(txn, position, into, &after, &hole, error);
+
+	if (rc == 0 && hash != NULL)
+		*hash = after;
+	return rc == -ENODATA ? -ENOENT : rc;
+}
+
+/*
+ * The record at *position, or the one with the id; *position is set. The lock is held on entry only.
+ * -ENODATA: the position is in a hole, which is told.
+ */
 static int get_one(struct store *store, const uint8_t *id, uint64_t *position, struct buffer *into,
-		   uint64_t *hash, struct error *error)
+		   uint64_t *hash, struct hole *hole, struct error *error)
 {
 	struct kv_txn *txn;
 	bool again = true;
@@ -367,12 +469,17 @@ static int get_one(struct store *store, const uint8_t *id, uint64_t *position, s
 			*position = tail_find_id(&store->tail, id);
 		const struct tail_record *record = tail_find(&store->tail, *position);
 
-		if (record != NULL) {
-			if (into != NULL)
-				buffer_append(into, record->bytes, record->size);
+		const struct hole *found = tail_find_hole(&store->tail, *position);
+
+		if (record != NULL && into != NULL)
+			buffer_append(into, record->bytes, record->size);
+		if (record != NULL)
 			*hash = record->hash;
+		if (found != NULL)
+			*hole = *found;
+		if (record != NULL || found != NULL) {
 			pthread_rwlock_unlock(&store->tail.lock);
-			return 0;
+			return record != NULL ? 0 : -ENODATA;
 		}
 		rc = store_begin_read(store, &txn, &again, error);
 	}
@@ -382,7 +489,7 @@ static int get_one(struct store *store, const uint8_t *id, uint64_t *position, s
 	if (id != NULL)
 		rc = tables_get_id(txn, id, position, error);
 	if (rc == 0)
-		rc = store_get_record(txn, *position, into, hash, error);
+		rc = get_record(txn, *position, into, hash, hole, error);
 	kv_abort(txn);
 	return rc;
 }
@@ -390,6 +497,7 @@ static int get_one(struct store *store, const uint8_t *id, uint64_t *position, s
 int store_read_position(struct store *store, uint64_t position, struct buffer *into,
 			struct error *error)
 {
+	struct hole hole;
 	uint64_t hash;
 
 	pthread_rwlock_rdlock(&store->tail.lock);
@@ -398,7 +506,12 @@ int store_read_position(struct store *store, uint64_t position, struct buffer *i
 		return error_set(error, -ENOENT, "there is no record at position %llu",
 				 (unsigned long long)position);
 	}
-	int rc = get_one(store, NULL, &position, into, &hash, error);
+	int rc = get_one(store, NULL, &position, into, &hash, &hole, error);
+	if (rc == -ENODATA)
+		return error_set(error, -ENOENT,
+				 "the record at position %llu was dropped: a later checkpoint "
+				 "superseded it",
+				 (unsigned long long)position);
 	if (rc == -ENOENT)
 		rc = tables_damage(store->kv, error, "the block table: position %llu",
 				   (unsigned long long)position);
@@ -420,12 +533,13 @@ int store_read_id(struct store *store, const uint8_t id[UUID_BYTES], struct buff
 {
 	uint64_t position = 0, hash;
 	size_t start = into->size;
+	struct hole hole;
 
 	pthread_rwlock_rdlock(&store->tail.lock);
-	int rc = get_one(store, id, &position, into, &hash, error);
+	int rc = get_one(store, id, &position, into, &hash, &hole, error);
 	if (rc == 0)
 		rc = check_id(store, id, into, start, error);
-	if (rc == -ENOENT && position != 0)
+	if (rc == -ENODATA || (rc == -ENOENT && position != 0))
 		rc = tables_damage(store->kv, error,
 				   "table event_id: it points to position %llu; it",
 				   (unsigned long long)position);
@@ -456,8 +570,24 @@ int store_read_version(struct store *store, struct span stream, uint64_t version
 	return rc;
 }
 
+static int digest_in_hole(const struct hole *hole, uint64_t position, uint64_t *hash,
+			  struct error *error)
+{
+	if (position == hole->last) {
+		*hash = hole->hash_after;
+		return 0;
+	}
+	return error_set(error, -ENOENT,
+			 "the running hash at position %llu is not known any more, since the "
+			 "superseded records of %llu to %llu were dropped; that at %llu is",
+			 (unsigned long long)position, (unsigned long long)hole->first,
+			 (unsigned long long)hole->last, (unsigned long long)hole->last);
+}
+
 int store_digest(struct store *store, uint64_t *position, uint64_t *hash, struct error *error)
 {
+	struct hole hole;
+
 	pthread_rwlock_rdlock(&store->tail.lock);
 	uint64_t head = store->head.position;
 
@@ -472,7 +602,9 @@ int store_digest(struct store *store, uint64_t *position, uint64_t *hash, struct
 		return error_set(error, -ENOENT, "position %llu is beyond the head %llu",
 				 (unsigned long long)*position, (unsigned long long)head);
 	}
-	int rc = get_one(store, NULL, position, NULL, hash, error);
+	int rc = get_one(store, NULL, position, NULL, hash, &hole, error);
+	if (rc == -ENODATA)
+		return digest_in_hole(&hole, *position, hash, error);
 	if (rc == -ENOENT)
 		rc = tables_damage(store->kv, error, "the block table: position %llu",
 				   (unsigned long long)*position);
@@ -486,20 +618,38 @@ static bool is_before(const struct tail_record *record, int64_t created)
 	return record_created(record->bytes) < created;
 }
 
-/* The first position of the tail that is not before `created`. */
-static uint64_t find_time_in_tail(const struct tail *tail, uint64_t head, int64_t created)
+/* The first record of a generation that is not before `created`; 0: there is none. */
+static uint64_t find_time_in(const struct tail_generation *generation, int64_t created)
 {
-	uint64_t low = tail_first_position(tail), high = head + 1;
+	uint32_t low = 0, high = generation->count;
 
 	while (low < high) {
-		uint64_t middle = low + (high - low) / 2;
+		uint32_t middle = low + (high - low) / 2;
 
-		if (is_before(tail_find(tail, middle), created))
+		if (is_before(&generation->records[middle], created))
 			low = middle + 1;
 		else
 			high = middle;
 	}
-	return low;
+	return low < generation->count ? tail_position(generation, low) : 0;
+}
+
+/* The first position of the tail that is not before `created`. */
+static uint64_t find_time_in_tail(const struct tail *tail, uint64_t head, int64_t created)
+{
+	uint64_t position = tail->frozen != NULL ? find_time_in(tail->frozen, created) : 0;
+
+	if (position == 0)
+		position = find_time_in(tail->active, created);
+	return position != 0 ? position : head + 1;
+}
+
+/* The oldest record of the tail; NULL: it has none. */
+static const struct tail_record *first_of_tail(const struct tail *tail)
+{
+	if (tail->frozen != NULL && tail->frozen->count > 0)
+		return &tail->frozen->records[0];
+	return tail->active->count > 0 ? &tail->active->records[0] : NULL;
 }
 
 /* The last listed position that is before `created`, to scan from; 1 when there is none. */
@@ -534,10 +684,16 @@ static int find_time_in_tables(struct kv_txn *txn, int64_t created, uint64_t las
 		rc = block_reader_open(&blocks, txn, error);
 	if (rc != 0)
 		return rc;
-	for (; at <= last; at++) {
+	while (at <= last) {
 		rc = block_reader_get(&blocks, at, &record, &hash, error);
+		if (rc == -ENODATA) {
+			at = blocks.hole.last + 1;
+			rc = 0;
+			continue;
+		}
 		if (rc != 0 || record_created(record.data) >= created)
 			break;
+		at++;
 	}
 	block_reader_close(&blocks);
 	if (rc == -ENOENT)
@@ -556,10 +712,9 @@ int store_position_at(struct store *store, int64_t created, uint64_t *position, 
 
 	pthread_rwlock_rdlock(&store->tail.lock);
 	while (rc == 0 && again) {
-		const struct tail_record *first;
+		const struct tail_record *first = first_of_tail(&store->tail);
 
 		last = tail_first_position(&store->tail) - 1;
-		first = tail_find(&store->tail, last + 1);
 		if (first != NULL && is_before(first, created)) {
 			*position = find_time_in_tail(&store->tail, store->head.position, created);
 			pthread_rwlock_unlock(&store->tail.lock);
@@ -588,10 +743,15 @@ int store_visit_tail(struct store *store, uint64_t first, uint64_t last,
 		rc = -ENOENT;
 	for (uint64_t position = first; rc == 0 && position <= last; position++) {
 		const struct tail_record *record = tail_find(&store->tail, position);
+		const struct hole *hole =
+			record == NULL ? tail_find_hole(&store->tail, position) : NULL;
 
-		if (record == NULL)
+		if (record != NULL)
+			visit(arg, record_span(record));
+		else if (hole != NULL)
+			position = hole->last;
+		else
 			break;
-		visit(arg, record_span(record));
 	}
 	pthread_rwlock_unlock(&store->tail.lock);
 	return rc;

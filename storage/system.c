@@ -23,6 +23,11 @@ bool system_is_checkpoint_stream(struct span stream)
 	return begins_with(stream, SYSTEM_CHECKPOINT_PREFIX);
 }
 
+bool system_is_checkpoint_record(const uint8_t *record)
+{
+	return record_is_system(record) && system_is_checkpoint_stream(record_stream(record));
+}
+
 struct span system_name(struct span stream, const char *prefix)
 {
 	ASSERT(begins_with(stream, prefix));

@@ -34,6 +34,7 @@ struct system_snapshot {
 
 /* Whether a stream of that name keeps checkpoints. */
 bool system_is_checkpoint_stream(struct span stream);
+bool system_is_checkpoint_record(const uint8_t *record);
 /* The consumer (snapshot: stream) that the name of a system stream tells. */
 struct span system_name(struct span stream, const char *prefix);
 /* prefix + name, appended to `into`. */

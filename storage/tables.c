@@ -9,8 +9,9 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-#define STATE_MAGIC        "ANNALST1"
-#define STATE_BYTES        120
+#define STATE_MAGIC        "ANNALST2"
+#define STATE_MAGIC_BEFORE "ANNALST1"
+#define STATE_BYTES        152
 #define STATE_KEY          "state"
 #define STATE_INGESTING    UINT64_C(1)
 #define IDENTITY_MAGIC     "ANNALID1"
@@ -94,7 +95,11 @@ void tables_state_encode(const struct tables_state *state, struct buffer *into)
 		bytes_set_le64(at + 56 + 8 * list, state->lists[list]);
 	memcpy(at + 88, state->greatest_v7, UUID_BYTES);
 	bytes_set_le64(at + 104, state->ingesting ? STATE_INGESTING : 0);
-	bytes_set_le64(at + 112, checksum64(at, 112));
+	bytes_set_le64(at + 112, state->last_record);
+	bytes_set_le64(at + 120, state->checkpoint_streams);
+	bytes_set_le64(at + 128, state->superseded);
+	bytes_set_le64(at + 136, state->horizon);
+	bytes_set_le64(at + 144, checksum64(at, 144));
 	into->size += STATE_BYTES;
 }
 
@@ -103,7 +108,7 @@ int tables_state_decode(struct span value, struct tables_state *state)
 	const uint8_t *at = value.data;
 
 	if (value.size != STATE_BYTES || memcmp(at, STATE_MAGIC, 8) != 0 ||
-	    bytes_le64(at + 112) != checksum64(at, 112) || bytes_le64(at + 104) > STATE_INGESTING)
+	    bytes_le64(at + 144) != checksum64(at, 144) || bytes_le64(at + 104) > STATE_INGESTING)
 		return -EBADMSG;
 	state->applied_index = bytes_le64(at + 8);
 	state->position = bytes_le64(at + 16);
@@ -115,6 +120,10 @@ int tables_state_decode(struct span value, struct tables_state *state)
 		state->lists[list] = bytes_le64(at + 56 + 8 * list);
 	memcpy(state->greatest_v7, at + 88, UUID_BYTES);
 	state->ingesting = bytes_le64(at + 104) == STATE_INGESTING;
+	state->last_record = bytes_le64(at + 112);
+	state->checkpoint_streams = bytes_le64(at + 120);
+	state->superseded = bytes_le64(at + 128);
+	state->horizon = bytes_le64(at + 136);
 	return 0;
 }
 
@@ -256,6 +265,12 @@ int tables_get_state(struct kv_txn *txn, struct tables_state *state, struct erro
 	struct span value;
 	int rc = kv_get(txn, KV_META, span_of_string(STATE_KEY), &value, error);
 
+	if (rc == 0 && value.size >= 8 && memcmp(value.data, STATE_MAGIC_BEFORE, 8) == 0)
+		return error_set(error, -ENOTSUP,
+				 "store %s is of an earlier format (" STATE_MAGIC_BEFORE
+				 "), which this version cannot read: export it with the version "
+				 "that wrote it, and import into a new one",
+				 txn->kv->name);
 	if (rc == 0 && tables_state_decode(value, state) != 0)
 		rc = tables_damage(txn->kv, error, "the state of the tables (meta)");
 	return rc;

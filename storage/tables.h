@@ -3,9 +3,10 @@
  *
  *   meta         "state" → struct tables_state, "identity" → who this node is (below)
  *   block        u64 position of the first record → a block (block.h)
- *   event_id     16 bytes → u64 position
+ *   event_id     16 bytes → u64 position; without the records of checkpoints (system.h), so that
+ *                dropping them changes no decision about ids
  *   time         u64 created of a record + 2^63 (so that it sorts), u64 its position → nothing;
- *                for the first record and every 1,024th after it
+ *                for the first record of those at positions 1 to 1,024, 1,025 to 2,048, …
  *   stream, category, type, tag                     name key → row
  *   stream_record, category_record, type_record, tag_record
  *                u64 number of the list, u64 ordinal of the chunk's first record → closed chunk
@@ -13,6 +14,11 @@
  *
  * The ordinal of a record in a list counts from 1; for a stream it is the version. System records
  * (streams with '$') are listed by stream only, so that the other lists hold events alone.
+ *
+ * Superseded records of checkpoints are dropped (trim.h): they are holes in the blocks (block.h) and
+ * off the front of their list, whose ordinals go on. While ingesting from a peer that dropped some
+ * before, a checkpoint's stream may hold older records than the one that its versions jump to: their
+ * ordinals are those just before it, above their versions. The last ordinal is always the version.
  *
  *   name key     at most 400 bytes: the name. Longer ones: the first 400 bytes, 0xff, u64 XXH3-64 of the
  *                name, u32 probe: 0, 1, … until the row that has the name, or none. (No name of 413
@@ -28,7 +34,7 @@
  *   checksum     of rows and chunks: the low half of the XXH3-64 of all bytes before it, with the
  *                XXH3-64 of the key as seed
  *
- *   state        0   8  "ANNALST1"
+ *   state        0   8  "ANNALST2"
  *                8   8  applied raft index
  *               16   8  last position
  *               24   8  its created, ns (i64)
@@ -38,7 +44,10 @@
  *               56  32  lists so far: streams, categories, types, tags (u64 each)
  *               88  16  the greatest event id of version 7; zeros: none
  *              104   8  flags: bit 0: records are being ingested
- *              112   8  XXH3-64 of bytes 0…111
+ *              112   8  position of the last record; 0: none
+ *              120  16  streams of checkpoints; records in them but for the last of each (u64 each)
+ *              136   8  what was dropped was superseded by a record at this position or before it
+ *              144   8  XXH3-64 of bytes 0…143
  *   identity     0   8  "ANNALID1"; 8  16  cluster id; 24  8  node id; 32  8  XXH3-64 of bytes 0…31
  */
 #ifndef STORAGE_TABLES_H
@@ -66,6 +75,10 @@ struct tables_state {
 	uint64_t lists[TABLES_LISTS];
 	uint8_t greatest_v7[UUID_BYTES];
 	bool ingesting;
+	uint64_t last_record; /* position of the last record; a hole may follow while ingesting */
+	uint64_t checkpoint_streams; /* streams of checkpoints ... */
+	uint64_t superseded;         /* ... and the records in them, but for the last of each */
+	uint64_t horizon;            /* what was dropped was superseded by a record up to here */
 };
 
 struct tables_row {
@@ -79,6 +92,12 @@ struct tables_key {
 	uint8_t bytes[TABLES_KEY_BYTES_MAX];
 	size_t size;
 };
+
+/* Positions are divided into runs: the first record of each is in table time. */
+static inline uint64_t tables_time_run(uint64_t position)
+{
+	return (position - 1) / TABLES_TIME_STEP;
+}
 
 enum kv_table tables_of_names(enum tables_list list);
 enum kv_table tables_of_chunks(enum tables_list list);

@@ -5,6 +5,7 @@
 #include "base/hash.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "storage/system.h"
 
 #define RECORDS_MIN 64u
 #define NAMES_MIN   16u
@@ -15,11 +16,12 @@ static struct tail_generation *generation_new(const struct machine_head *head)
 {
 	struct tail_generation *generation = memory_zeroed(1, sizeof *generation);
 
-	generation->first_position = head->position + 1;
+	generation->first_position = generation->next_position = head->position + 1;
 	generation->hash_before = head->hash;
 	for (int kind = 0; kind < TABLES_LISTS; kind++)
 		map_init(&generation->names[kind].map);
 	buffer_init(&generation->bodies);
+	buffer_init(&generation->holes);
 	return generation;
 }
 
@@ -55,6 +57,7 @@ void tail_generation_free(struct tail_generation *generation)
 	for (int kind = 0; kind < TABLES_LISTS; kind++)
 		free_lists(generation, (enum tables_list)kind);
 	buffer_close(&generation->bodies);
+	buffer_close(&generation->holes);
 	memory_free(generation->records);
 	memory_free(generation->streams);
 	memory_free(generation->id_slots);
@@ -64,7 +67,7 @@ void tail_generation_free(struct tail_generation *generation)
 static uint64_t generation_bytes(const struct tail_generation *generation)
 {
 	uint64_t bytes = generation->body_bytes + generation->list_bytes +
-			 generation->bodies.capacity +
+			 generation->bodies.capacity + generation->holes.capacity +
 			 (uint64_t)generation->capacity * sizeof generation->records[0] +
 			 (uint64_t)generation->id_slots_count * sizeof generation->id_slots[0];
 
@@ -88,8 +91,11 @@ static uint32_t id_slot(const uint8_t *id, uint32_t mask)
 static void put_id(struct tail_generation *generation, uint32_t index)
 {
 	uint32_t mask = generation->id_slots_count - 1;
-	uint32_t slot = id_slot(record_id(generation->records[index].bytes), mask);
+	const uint8_t *record = generation->records[index].bytes;
+	uint32_t slot = id_slot(record_id(record), mask);
 
+	if (system_is_checkpoint_record(record))
+		return;
 	while (generation->id_slots[slot] != 0)
 		slot = (slot + 1) & mask;
 	generation->id_slots[slot] = index + 1;
@@ -116,7 +122,7 @@ static uint64_t find_id(const struct tail_generation *generation, const uint8_t 
 		uint32_t index = generation->id_slots[slot] - 1;
 
 		if (memcmp(record_id(generation->records[index].bytes), id, UUID_BYTES) == 0)
-			return generation->first_position + index;
+			return tail_position(generation, index);
 	}
 	return 0;
 }
@@ -220,6 +226,9 @@ static void add_to_lists(struct tail_generation *generation, uint32_t place, str
 	if (added) {
 		stream->first_version = record_version(record->bytes);
 		stream->category = category_of(generation, name);
+	} else {
+		/* Versions of a checkpoint's stream may jump over what was dropped: the last counts. */
+		stream->first_version = record_version(record->bytes) - stream->list.count;
 	}
 	stream->facts = *facts;
 	add_place(generation, &stream->list, place);
@@ -284,7 +293,7 @@ void tail_add_record(struct tail *tail, const struct tail_record *record, struct
 {
 	struct tail_generation *generation = tail->active;
 
-	ASSERT(record_position(record->bytes) == generation->first_position + generation->count);
+	ASSERT(record_position(record->bytes) == generation->next_position);
 	if (generation->count == generation->capacity) {
 		generation->capacity = generation->count == 0 ? RECORDS_MIN : generation->count * 2;
 		generation->records = memory_resize(
@@ -293,6 +302,7 @@ void tail_add_record(struct tail *tail, const struct tail_record *record, struct
 	}
 	uint32_t place = generation->count++;
 
+	generation->next_position++;
 	generation->records[place] = *record;
 	add_to_lists(generation, place, stream, facts);
 	put_id(generation, place);
@@ -310,10 +320,26 @@ void tail_add(struct tail *tail, const struct machine_decision *decision)
 	}
 }
 
+static struct tail_hole *holes_of(const struct tail_generation *generation, size_t *count)
+{
+	*count = generation->holes.size / sizeof(struct tail_hole);
+	return (struct tail_hole *)(void *)generation->holes.data;
+}
+
+void tail_add_hole(struct tail *tail, const struct hole *hole)
+{
+	struct tail_generation *generation = tail->active;
+	struct tail_hole added = {.hole = *hole, .place = generation->count};
+
+	ASSERT(hole->first == generation->next_position && hole->last >= hole->first);
+	buffer_append(&generation->holes, &added, sizeof added);
+	generation->next_position = hole->last + 1;
+}
+
 void tail_freeze(struct tail *tail, const struct machine_head *head)
 {
 	ASSERT(tail->frozen == NULL);
-	ASSERT(tail->active->first_position + tail->active->count == head->position + 1);
+	ASSERT(tail->active->next_position == head->position + 1);
 	tail->frozen = tail->active;
 	tail->active = generation_new(head);
 }
@@ -349,13 +375,64 @@ uint64_t tail_records(const struct tail *tail)
 	return tail->active->count + (tail->frozen != NULL ? tail->frozen->count : 0u);
 }
 
+uint32_t tail_place(const struct tail_generation *generation, uint64_t position)
+{
+	uint32_t low = 0, high = generation->count;
+
+	if (position <= generation->first_position)
+		return 0;
+	if (generation->holes.size == 0) {
+		uint64_t offset = position - generation->first_position;
+
+		return offset < high ? (uint32_t)offset : high;
+	}
+	while (low < high) {
+		uint32_t middle = low + (high - low) / 2;
+
+		if (tail_position(generation, middle) < position)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
 static const struct tail_record *find_in(const struct tail_generation *generation,
 					 uint64_t position)
 {
-	if (position < generation->first_position ||
-	    position - generation->first_position >= generation->count)
+	if (position < generation->first_position || position >= generation->next_position)
 		return NULL;
-	return &generation->records[position - generation->first_position];
+	uint32_t place = tail_place(generation, position);
+
+	if (place == generation->count || tail_position(generation, place) != position)
+		return NULL;
+	return &generation->records[place];
+}
+
+static const struct hole *find_hole_in(const struct tail_generation *generation, uint64_t position)
+{
+	size_t low = 0, high;
+	const struct tail_hole *holes = holes_of(generation, &high);
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (holes[middle].hole.last < position)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	holes_of(generation, &high);
+	return low < high && holes[low].hole.first <= position ? &holes[low].hole : NULL;
+}
+
+const struct hole *tail_find_hole(const struct tail *tail, uint64_t position)
+{
+	const struct hole *hole = find_hole_in(tail->active, position);
+
+	if (hole == NULL && tail->frozen != NULL)
+		hole = find_hole_in(tail->frozen, position);
+	return hole;
 }
 
 const struct tail_record *tail_find(const struct tail *tail, uint64_t position)

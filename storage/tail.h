@@ -15,6 +15,7 @@
 #define STORAGE_TAIL_H
 
 #include "base/map.h"
+#include "storage/hole.h"
 #include "storage/machine.h"
 #include "storage/tables.h"
 
@@ -56,10 +57,17 @@ struct tail_names {
 	struct tail_list *lists;
 };
 
+/* A hole that was ingested, and the place of the record behind it. */
+struct tail_hole {
+	struct hole hole;
+	uint32_t place;
+};
+
 struct tail_generation {
-	uint64_t first_position;
+	uint64_t first_position, next_position;
 	uint64_t hash_before;
 	uint32_t count, capacity;
+	struct buffer holes; /* struct tail_hole, in order; none unless records were ingested */
 	struct tail_record *records;
 	struct tail_names names[TABLES_LISTS];
 	struct tail_stream *streams;
@@ -89,6 +97,8 @@ void tail_add(struct tail *tail, const struct machine_decision *decision);
 /* One record, with what is known of its stream after it. */
 void tail_add_record(struct tail *tail, const struct tail_record *record, struct span stream,
 		     const struct stream_facts *facts);
+/* A hole (hole.h) behind all that is there, while ingesting. */
+void tail_add_hole(struct tail *tail, const struct hole *hole);
 /* Freeze the active generation, which may be empty; none is frozen. */
 void tail_freeze(struct tail *tail, const struct machine_head *head);
 /* Take the frozen one out, for tail_generation_free outside of the lock. */
@@ -102,9 +112,19 @@ void tail_count_bytes(struct tail *tail);
 uint64_t
 tail_first_position(const struct tail *tail); /* of the oldest record, or of the next one */
 uint64_t tail_records(const struct tail *tail);
-/* NULL when the position is not in the tail. */
+/* NULL when the position is not in the tail, or in a hole. */
 const struct tail_record *tail_find(const struct tail *tail, uint64_t position);
-/* 0 when the id is not in the tail. */
+/* The hole of the tail that a position is in, or NULL. */
+const struct hole *tail_find_hole(const struct tail *tail, uint64_t position);
+/* The position of the record at a place: with holes, positions are not consecutive. */
+static inline uint64_t tail_position(const struct tail_generation *generation, uint32_t place)
+{
+	return generation->holes.size == 0 ? generation->first_position + place
+					   : record_position(generation->records[place].bytes);
+}
+/* The place of the first record at this position or behind it; the count when there is none. */
+uint32_t tail_place(const struct tail_generation *generation, uint64_t position);
+/* 0 when the id is not in the tail; those of checkpoints never are (tables.h). */
 uint64_t tail_find_id(const struct tail *tail, const uint8_t id[UUID_BYTES]);
 /* What is known of the stream at the head; false when no record of it is in the tail. */
 bool tail_find_stream(const struct tail *tail, struct span name, struct stream_facts *facts);

@@ -11,6 +11,7 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "storage/block.h"
+#include "storage/system.h"
 #include "storage/tables.h"
 
 #include <errno.h>
@@ -23,7 +24,7 @@
 struct wanted {
 	uint64_t count;
 	uint64_t positions_hash;
-	uint64_t last_position;
+	uint64_t last_position, last_version;
 	int64_t created, updated;
 	bool found;
 };
@@ -39,10 +40,13 @@ struct verify {
 	uint64_t chunks[TABLES_LISTS]; /* walked */
 	struct buffer numbers;         /* a byte for each number of a list: taken */
 	uint64_t next_position;
+	uint64_t shown; /* of the progress */
 	uint64_t hash;
 	int64_t created;
-	uint64_t last_block;
+	uint64_t last_block, last_record;
 	uint64_t times;
+	uint64_t checkpoints; /* records, and ... */
+	uint64_t checkpoint_streams;
 	uint8_t greatest_v7[UUID_BYTES];
 };
 
@@ -103,14 +107,25 @@ static struct wanted *want(struct verify *verify, int kind, struct span name,
 	return wanted;
 }
 
-static void want_all(struct verify *verify, const struct record *record)
+static void want_stream(struct verify *verify, const struct record *record)
 {
-	const struct wanted *stream = want(verify, TABLES_STREAMS, record->stream, record);
+	struct wanted *stream = want(verify, TABLES_STREAMS, record->stream, record);
+	bool is_checkpoint = system_is_checkpoint_stream(record->stream);
+	bool follows = is_checkpoint ? record->version > stream->last_version
+				     : record->version == stream->last_version + 1;
 
-	if (stream->count != record->version)
+	if (!follows)
 		problem(verify, "position %llu: version %llu where stream %.*s is at %llu",
 			NUMBER(record->position), NUMBER(record->version), SHOWN(record->stream),
-			NUMBER(stream->count));
+			NUMBER(stream->last_version));
+	stream->last_version = record->version;
+	verify->checkpoints += is_checkpoint;
+	verify->checkpoint_streams += is_checkpoint && stream->count == 1;
+}
+
+static void want_all(struct verify *verify, const struct record *record)
+{
+	want_stream(verify, record);
 	if (record->stream.data[0] == '$')
 		return;
 	verify->report->events++;
@@ -125,6 +140,9 @@ static int check_id(struct verify *verify, const struct record *record)
 {
 	uint64_t position = 0;
 	char text[UUID_TEXT_BYTES];
+
+	if (system_is_checkpoint_stream(record->stream))
+		return 0;
 	int rc = tables_get_id(verify->txn, record->id, &position, verify->error);
 
 	if (rc != 0 && rc != -ENOENT && rc != -EBADMSG)
@@ -143,7 +161,8 @@ static int check_time(struct verify *verify, const struct record *record)
 	struct tables_key key;
 	struct span value;
 
-	if ((record->position - 1) % TABLES_TIME_STEP != 0)
+	if (verify->last_record != 0 &&
+	    tables_time_run(verify->last_record) == tables_time_run(record->position))
 		return 0;
 	verify->times++;
 	tables_time_key(record->created, record->position, &key);
@@ -172,27 +191,54 @@ static int check_record(struct verify *verify, struct span bytes, uint64_t posit
 	verify->created = record.created;
 	want_all(verify, &record);
 	int rc = check_id(verify, &record);
-	return rc == 0 ? check_time(verify, &record) : rc;
+	if (rc == 0)
+		rc = check_time(verify, &record);
+	verify->last_record = position;
+	return rc;
+}
+
+static void check_hole(struct verify *verify, const struct block *block,
+		       const struct block_entry *entry)
+{
+	verify->report->holes++;
+	verify->report->dropped += entry->last - entry->first + 1;
+	verify->hash = block_hash_after(block, entry->index);
+}
+
+static void show_progress(struct verify *verify, uint64_t position)
+{
+	if (position / PROGRESS_STEP == verify->shown || verify->options->progress == NULL)
+		return;
+	verify->shown = position / PROGRESS_STEP;
+	verify->options->progress(verify->options->arg, position, verify->state.position);
 }
 
 static int check_block_records(struct verify *verify, const struct block *block)
 {
+	uint64_t position = block->first_position;
 	int rc = 0;
 
 	for (uint32_t i = 0; rc == 0 && i < block->count; i++) {
-		uint64_t position = block->first_position + i;
+		struct block_entry entry;
 		struct span record;
 
-		if (block_record(block, i, &record, &verify->hash) != 0) {
-			problem(verify, "position %llu: the record is damaged (checksum)",
-				NUMBER(position));
-			verify->hash = bytes_le64(block->table + (size_t)i * BLOCK_TABLE_ROW_BYTES);
-			continue;
+		if (!block_holds(block, position) || block_find(block, position, &entry) != 0 ||
+		    entry.index != i || entry.first != position) {
+			problem(verify, "the block at position %llu: its holes are wrong",
+				NUMBER(block->first_position));
+			return 0;
 		}
-		rc = check_record(verify, record, position);
-		if (position % PROGRESS_STEP == 0 && verify->options->progress != NULL)
-			verify->options->progress(verify->options->arg, position,
-						  verify->state.position);
+		position = entry.last + 1;
+		show_progress(verify, entry.first);
+		if (entry.is_hole) {
+			check_hole(verify, block, &entry);
+		} else if (block_record(block, i, &record, &verify->hash) != 0) {
+			problem(verify, "position %llu: the record is damaged (checksum)",
+				NUMBER(entry.first));
+			verify->hash = block_hash_after(block, i);
+		} else {
+			rc = check_record(verify, record, entry.first);
+		}
 	}
 	return rc;
 }
@@ -215,7 +261,7 @@ static int check_block(struct verify *verify, const struct kv_pair *pair)
 	if (pair->value.size > BLOCK_BYTES_MAX && block.count > 1)
 		problem(verify, "the block at position %llu is too large", NUMBER(key));
 	verify->last_block = key;
-	verify->next_position = key + block.count;
+	verify->next_position = key + block.position_count;
 	return check_block_records(verify, &block);
 }
 
@@ -261,6 +307,7 @@ static int count_pairs(struct verify *verify, enum kv_table table, uint64_t *cou
 
 struct walk {
 	uint64_t ordinal; /* of the next position */
+	uint64_t count;
 	uint64_t last_position;
 	uint64_t positions_hash;
 	uint64_t positions[POSTING_COUNT_MAX];
@@ -278,6 +325,7 @@ static bool walk_chunk(struct walk *walk, struct span chunk)
 	if (count > 0)
 		walk->last_position = walk->positions[count - 1];
 	walk->ordinal += count;
+	walk->count += count;
 	return true;
 }
 
@@ -320,11 +368,12 @@ static bool is_as_wanted(const struct tables_row *row, const struct walk *walk,
 			 const struct wanted *wanted)
 {
 	const struct stream_facts *facts = &row->facts;
+	uint64_t last = wanted->last_version != 0 ? wanted->last_version : wanted->count;
 
-	return walk->ordinal - 1 == wanted->count &&
-	       walk->positions_hash == wanted->positions_hash && facts->version == wanted->count &&
-	       facts->first_version == 1 && facts->created == wanted->created &&
-	       facts->updated == wanted->updated && facts->state == STREAM_LIVE;
+	return walk->count == wanted->count && walk->positions_hash == wanted->positions_hash &&
+	       facts->version == last && facts->first_version == last - wanted->count + 1 &&
+	       facts->created == wanted->created && facts->updated == wanted->updated &&
+	       facts->state == STREAM_LIVE;
 }
 
 static bool key_fits(struct span key, struct span name)
@@ -340,7 +389,7 @@ static bool key_fits(struct span key, struct span name)
 static int check_row(struct verify *verify, int kind, const struct kv_pair *pair)
 {
 	const char *table = kv_table_name(tables_of_names((enum tables_list)kind));
-	struct walk walk = {.ordinal = 1};
+	struct walk walk = {0};
 	struct tables_row row;
 	bool whole;
 
@@ -356,6 +405,7 @@ static int check_row(struct verify *verify, int kind, const struct kv_pair *pair
 		return 0;
 	}
 	wanted->found = true;
+	walk.ordinal = row.facts.first_version;
 	if (!take_number(verify, row.number))
 		problem(verify, "table %s: %.*s has number %llu, which is taken or too large",
 			table, SHOWN(name), NUMBER(row.number));
@@ -430,9 +480,9 @@ static int check_counts(struct verify *verify)
 		rc = count_pairs(verify, KV_TIME, &times);
 	if (rc != 0)
 		return rc;
-	if (ids != verify->report->records)
-		problem(verify, "table event_id: %llu ids for %llu records", NUMBER(ids),
-			NUMBER(verify->report->records));
+	if (ids != verify->report->records - verify->checkpoints)
+		problem(verify, "table event_id: %llu ids for %llu records that are no checkpoints",
+			NUMBER(ids), NUMBER(verify->report->records - verify->checkpoints));
 	if (times != verify->times)
 		problem(verify, "table time: %llu entries, not %llu", NUMBER(times),
 			NUMBER(verify->times));
@@ -458,6 +508,21 @@ static void check_state(struct verify *verify)
 	if (state->last_block != verify->last_block)
 		problem(verify, "meta: the last block is said to be at %llu, but is at %llu",
 			NUMBER(state->last_block), NUMBER(verify->last_block));
+	if (state->last_record != verify->last_record)
+		problem(verify, "meta: the last record is said to be at %llu, but is at %llu",
+			NUMBER(state->last_record), NUMBER(verify->last_record));
+	if (state->checkpoint_streams != verify->checkpoint_streams ||
+	    state->superseded != verify->checkpoints - verify->checkpoint_streams)
+		problem(verify,
+			"meta: %llu streams of checkpoints and %llu superseded, but there are "
+			"%llu and %llu",
+			NUMBER(state->checkpoint_streams), NUMBER(state->superseded),
+			NUMBER(verify->checkpoint_streams),
+			NUMBER(verify->checkpoints - verify->checkpoint_streams));
+	if (state->horizon > state->position ||
+	    (state->horizon == 0 && verify->report->holes > 0 && !state->ingesting))
+		problem(verify, "meta: records were dropped, but not up to %llu",
+			NUMBER(state->horizon));
 	if (memcmp(state->greatest_v7, verify->greatest_v7, UUID_BYTES) != 0)
 		problem(verify, "meta: the greatest id of version 7 is wrong");
 }

@@ -1,11 +1,14 @@
 /*
  * Offline check of a store: everything that the tables promise (tables.h), against the records.
  *
- *   blocks    keys, frames, checksums, positions without gaps, the running hash from the first
- * record records   well-formed, versions of each stream without gaps, time never goes back lists
- * each stream, category, type and tag lists exactly its records, rows tell the truth ids       each
- * record's id leads to it, and no id leads elsewhere times     every 1,024th record is listed, and
- * nothing else meta      the state is that of the last record
+ *   blocks    keys, frames, checksums, positions without gaps (but for holes), the running hash from
+ *             the first record on: of each record, and before and after each hole
+ *   records   well-formed; versions of each stream without gaps, those of checkpoints increasing; time
+ *             never goes back
+ *   lists     each stream, category, type and tag lists exactly its records, rows tell the truth
+ *   ids       each record's id leads to it, and no id leads elsewhere; checkpoints' are not listed
+ *   times     the first record in each run of 1,024 positions is listed, and nothing else
+ *   meta      the state is that of the last record; it counts the checkpoints
  *
  * Memory: some 100 bytes for each distinct name. Reads everything once, in one read transaction: on
  * a running node, which it may be used beside, that keeps LMDB from using freed pages again.
@@ -28,6 +31,7 @@ struct verify_options {
 
 struct verify_report {
 	uint64_t records, record_bytes, events, blocks;
+	uint64_t holes, dropped; /* the positions in them */
 	uint64_t streams, categories, types, tags;
 	uint64_t applied_index, position, hash; /* as the store says of itself */
 	bool ingesting;
