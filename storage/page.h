@@ -17,6 +17,14 @@ struct filling {
 	bool full;
 };
 
+/* The first position that a range wants, as of a head; backward 0 when there is none. */
+static inline uint64_t range_first_position(const struct read_range *range, uint64_t head)
+{
+	if (range->backward)
+		return range->from == 0 || range->from > head ? head : range->from;
+	return range->from == 0 ? 1 : range->from;
+}
+
 struct filling filling_begin(const struct read_range *range, struct page *page);
 /* false: the record does not fit any more, and the page is full. */
 bool filling_add(struct filling *filling, struct span record);

@@ -231,6 +231,7 @@ void store_close(struct store *store)
 {
 	ASSERT(store->lookup == NULL);
 	machine_free(store->machine);
+	matcher_free(&store->matcher);
 	stream_cache_close(&store->cache);
 	tail_close(&store->tail);
 	pthread_mutex_destroy(&store->apply_lock);
@@ -256,6 +257,8 @@ void store_get_status(struct store *store, struct store_status *status)
 		.flushes = store->flushes,
 		.flushed_records = store->flushed_records,
 		.ingesting = store->ingesting,
+		.superseded = store->durable.superseded,
+		.horizon = store->durable.horizon,
 	};
 	pthread_rwlock_unlock(&store->tail.lock);
 }

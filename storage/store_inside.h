@@ -13,6 +13,7 @@
 #ifndef STORAGE_STORE_INSIDE_H
 #define STORAGE_STORE_INSIDE_H
 
+#include "storage/matcher.h"
 #include "storage/store.h"
 #include "storage/stream_cache.h"
 #include "storage/tables.h"
@@ -27,7 +28,8 @@ struct store {
 	struct machine *machine;   /* under the apply lock */
 	struct stream_cache cache; /* the same */
 	struct kv_txn *lookup; /* the same: open during store_apply and store_ingest, when needed */
-	bool failed;           /* the same */
+	struct matcher matcher; /* the same: of conditions */
+	bool failed;            /* the same */
 
 	struct machine_head head; /* apply */
 	uint64_t applied_index;   /* apply */
@@ -40,6 +42,7 @@ struct store {
 	struct tables_state frozen;  /* under flush_lock: what the frozen generation leads to */
 	uint64_t flushes, flushed_records;
 	atomic_uint_fast64_t head_position;
+	atomic_uint_fast64_t trim_holds; /* who wants nothing dropped for now */
 };
 
 /* ---- lookups at the head, under the apply lock; 0 or an operating error ---- */
