@@ -257,8 +257,6 @@ void store_get_status(struct store *store, struct store_status *status)
 		.flushes = store->flushes,
 		.flushed_records = store->flushed_records,
 		.ingesting = store->ingesting,
-		.superseded = store->durable.superseded,
-		.horizon = store->durable.horizon,
 	};
 	pthread_rwlock_unlock(&store->tail.lock);
 }
