@@ -1,5 +1,5 @@
 /*
- * The flush thread. It sleeps until there is a reason to flush; flusher_notice, called after each
+ * The flush thread, which also trims. It sleeps until there is a reason to flush; flusher_notice, called after each
  * apply, wakes it only when a reason has come up: the first change after a flush (the clock of age
  * starts), the tail at its mark, or an index asked for that is applied now.
  */
@@ -94,29 +94,59 @@ static void wait_for_reason(struct flusher *flusher)
 	}
 }
 
+static int flush(struct flusher *flusher, struct manifest *manifest)
+{
+	struct store *store = flusher->options.store;
+	struct error error;
+	int rc = store_flush(store, &error);
+
+	store_get_manifest(store, manifest);
+	if (rc == 0 && flusher->options.flushed != NULL)
+		flusher->options.flushed(flusher->options.arg);
+	if (rc != 0)
+		flusher->options.failed(flusher->options.arg, &error);
+	return rc;
+}
+
 /* The lock is held on entry and on return. */
 static void flush_now(struct flusher *flusher)
 {
-	struct store *store = flusher->options.store;
 	struct manifest manifest;
-	struct error error;
 
 	/* Whatever is applied from here on starts the clock again. */
 	flusher->changed_ms = 0;
 	atomic_store(&flusher->clock_runs, false);
 	pthread_mutex_unlock(&flusher->lock);
-	int rc = store_flush(store, &error);
-	store_get_manifest(store, &manifest);
-	if (rc == 0 && flusher->options.flushed != NULL)
-		flusher->options.flushed(flusher->options.arg);
-	if (rc != 0)
-		flusher->options.failed(flusher->options.arg, &error);
+	int rc = flush(flusher, &manifest);
 	pthread_mutex_lock(&flusher->lock);
 	flusher->failed = rc != 0;
 	flusher->durable = manifest.applied_index;
 	if (flusher->durable >= flusher->requested)
 		atomic_store(&flusher->wanted, 0);
 	pthread_cond_broadcast(&flusher->done);
+}
+
+/*
+ * After a flush: drop what was superseded, until there is nothing more, or the next flush is due. One
+ * step at least, so that a node that always flushes keeps up. The lock is held on entry and on return.
+ */
+static void trim_now(struct flusher *flusher)
+{
+	struct store *store = flusher->options.store;
+	bool again = store_wants_trim(store);
+	struct error error;
+
+	while (again && !flusher->failed && !flusher->stopping) {
+		pthread_mutex_unlock(&flusher->lock);
+		int rc = store_trim(store, &again, &error);
+		if (rc != 0)
+			flusher->options.failed(flusher->options.arg, &error);
+		pthread_mutex_lock(&flusher->lock);
+		flusher->failed = rc != 0;
+		if (rc != 0)
+			pthread_cond_broadcast(&flusher->done);
+		again = again && due_in_ms(flusher) != 0;
+	}
 }
 
 static void *run(void *arg)
@@ -129,6 +159,7 @@ static void *run(void *arg)
 		wait_for_reason(flusher);
 		last = flusher->stopping;
 		flush_now(flusher);
+		trim_now(flusher);
 	}
 	pthread_mutex_unlock(&flusher->lock);
 	return NULL;

@@ -3,8 +3,10 @@
  *
  *   - the tail holds half of what it may (options.tail_bytes), or
  *   - the oldest record or command that is not durable is age_ms old, so that an idle node has
- * little to replay, or
+ *     little to replay, or
  *   - somebody asked for an index (libraft's snapshots do).
+ *
+ * After a flush it drops superseded checkpoints, when enough have gathered (store_trim).
  *
  * Threads: any, but for new and free. Callbacks come from the flush thread, without any lock held.
  */
@@ -21,7 +23,7 @@ struct flusher_options {
 	uint32_t age_ms;     /* LIMIT_FLUSH_AGE_MS */
 	/* A flush has ended: store_get_manifest tells what is durable now. May be NULL. */
 	void (*flushed)(void *arg);
-	/* A flush failed: the node must stop. Called once; nothing is flushed from then on. */
+	/* A flush or a trim failed: the node must stop. Called once; nothing is flushed from then on. */
 	void (*failed)(void *arg, const struct error *error);
 	void *arg;
 };

@@ -453,6 +453,33 @@ int store_get_record(struct kv_txn *txn, uint64_t position, struct buffer *into,
 	return rc == -ENODATA ? -ENOENT : rc;
 }
 
+int store_find_hash(struct store *store, uint64_t position, uint64_t *hash, struct error *error)
+{
+	const struct tail_record *record = tail_find(&store->tail, position);
+	const struct hole *found = record == NULL ? tail_find_hole(&store->tail, position) : NULL;
+	struct hole hole;
+	struct kv_txn *txn;
+	int rc = 0;
+
+	if (record != NULL) {
+		*hash = record->hash;
+		return 0;
+	}
+	if (found == NULL) {
+		rc = store_lookup_txn(store, &txn, error);
+		if (rc == 0)
+			rc = get_record(txn, position, NULL, hash, &hole, error);
+		if (rc == -ENOENT)
+			return tables_damage(store->kv, error, "the block table: position %llu",
+					     (unsigned long long)position);
+		if (rc != -ENODATA)
+			return rc;
+		found = &hole;
+	}
+	*hash = found->hash_after;
+	return found->last == position ? 0 : -ENODATA;
+}
+
 /*
  * The record at *position, or the one with the id; *position is set. The lock is held on entry only.
  * -ENODATA: the position is in a hole, which is told.

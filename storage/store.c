@@ -217,6 +217,7 @@ int store_open(struct store **result, const struct store_options *options, struc
 	store->stream_count = durable->lists[TABLES_STREAMS];
 	store->event_count = durable->events;
 	store->ingesting = durable->ingesting;
+	store->horizon = durable->horizon;
 	atomic_init(&store->head_position, durable->position);
 	pthread_mutex_init(&store->flush_lock, NULL);
 	pthread_mutex_init(&store->apply_lock, NULL);
@@ -257,6 +258,9 @@ void store_get_status(struct store *store, struct store_status *status)
 		.flushes = store->flushes,
 		.flushed_records = store->flushed_records,
 		.ingesting = store->ingesting,
+		.superseded = store->durable.superseded,
+		.horizon = store->horizon > store->durable.horizon ? store->horizon
+								   : store->durable.horizon,
 	};
 	pthread_rwlock_unlock(&store->tail.lock);
 }
@@ -334,12 +338,6 @@ struct batch {
 	bool owned; /* by the tail */
 	struct apply_result result;
 };
-
-void store_count_record(struct store *store, struct span stream, const struct stream_facts *facts)
-{
-	store->stream_count += facts->version == 1;
-	store->event_count += stream.data[0] != '$';
-}
 
 /* Make an item's records visible, all at once. */
 static void publish(struct batch *batch, const struct machine_decision *decision)
@@ -471,6 +469,8 @@ static bool freeze(struct store *store)
 		store->frozen.hash = store->head.hash;
 		store->frozen.events = store->event_count;
 		store->frozen.ingesting = store->ingesting;
+		if (store->horizon > store->frozen.horizon)
+			store->frozen.horizon = store->horizon;
 	}
 	pthread_mutex_unlock(&store->apply_lock);
 	return changed;

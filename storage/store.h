@@ -44,6 +44,8 @@ struct store_status {
 	uint64_t event_count;  /* records outside of system streams */
 	uint64_t flushes, flushed_records;
 	bool ingesting; /* records are being pulled: apply is refused, see store_ingest_* */
+	uint64_t superseded; /* records of checkpoints that can be dropped, in the tables */
+	uint64_t horizon;    /* what was dropped was superseded by a record up to here; 0: nothing was */
 };
 
 int store_open(struct store **store, const struct store_options *options, struct error *error);
@@ -99,16 +101,22 @@ void store_get_manifest(struct store *store, struct manifest *manifest);
 
 int store_ingest_begin(struct store *store, struct error *error); /* durable mark; again is fine */
 /*
- * Stored records and holes (store_read_raw) one after the other, positions following the head. Made durable in batches: after a
- * crash the head may be lower than it was, and ingesting goes on from there. -EBADMSG: a record does
- * not follow the one before it (position, version, time) or its id is stored already; the records
- * before it are kept.
+ * Stored records and holes (store_read_raw) one after the other, positions following the head; a hole
+ * may begin before the head when the peer dropped more than this store. Made durable in batches: after
+ * a crash the head may be lower than it was, and ingesting goes on from there. -EBADMSG: something does
+ * not follow what is before it (position, version, time, a hole's running hash), or an id is stored
+ * already; what is before it is kept.
  */
 int store_ingest(struct store *store, struct span records, struct error *error);
 /*
+ * The holes that follow are of a store with this horizon (store_status): the manifest must be of that
+ * position or later, or what a record at the horizon superseded would be missing. Tell it before them.
+ */
+void store_ingest_horizon(struct store *store, uint64_t horizon);
+/*
  * All is there: checks position, time and hash against the manifest, sets applied_index, flushes.
- * -EINVAL: the head is another position than the manifest's (pull the rest, or use the manifest that
- * belongs to it); -EBADMSG: other records than those of the cluster: the store must be made anew.
+ * -EINVAL: the head is another position than the manifest's, or the manifest is older than the horizon
+ * (pull the rest, or use the manifest that belongs to it); -EBADMSG: other records than those of the cluster: the store must be made anew.
  */
 int store_ingest_end(struct store *store, const struct manifest *manifest, struct error *error);
 
@@ -215,6 +223,12 @@ int store_digest(struct store *store, uint64_t *position, uint64_t *hash, struct
  */
 bool store_wants_trim(struct store *store);
 int store_trim(struct store *store, bool *again, struct error *error);
+/*
+ * Nothing is dropped between the two, which are counted: for who reads the whole store in many pages,
+ * and wants the state of one moment.
+ */
+void store_hold_trim(struct store *store);
+void store_release_trim(struct store *store);
 
 /*
  * Everything as it is kept, forward only: stored records, and where some were dropped a hole, a

@@ -36,6 +36,7 @@ struct store {
 	uint64_t stream_count;    /* apply */
 	uint64_t event_count;     /* apply */
 	bool ingesting;           /* apply */
+	uint64_t horizon;         /* apply: that was told while ingesting; see tables.h */
 	bool has_identity;        /* apply */
 	struct store_identity identity;
 	struct tables_state durable; /* apply: as of the last flush */
@@ -61,11 +62,11 @@ void store_end_lookup(struct store *store);
 int store_find_match(struct store *store, const struct query *query, uint64_t after,
 		     uint64_t *position, struct error *error);
 
+/* The running hash at a position that is not beyond the head; -ENODATA: it is in a hole. */
+int store_find_hash(struct store *store, uint64_t position, uint64_t *hash, struct error *error);
+
 /* Append the stored record, checked. -ENOENT without a message; hash may be NULL. */
 int store_get_record(struct kv_txn *txn, uint64_t position, struct buffer *into, uint64_t *hash,
 		     struct error *error);
-
-/* Count one record that was added to the tail; under both locks. */
-void store_count_record(struct store *store, struct span stream, const struct stream_facts *facts);
 
 #endif
