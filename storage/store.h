@@ -178,7 +178,7 @@ enum name_kind { NAMES_STREAMS, NAMES_CATEGORIES, NAMES_TYPES };
 
 struct name_range {
 	enum name_kind kind;
-	struct span prefix;   /* empty: all. Names with '$' come only with a prefix that has it */
+	struct span prefix;   /* empty: all, but for system streams: these need a prefix with '$' */
 	struct span category; /* NAMES_STREAMS: of this category only; empty: all */
 	struct span after;    /* the last name of the page before; empty: from the first on */
 	uint32_t limit;       /* 1 to LIMIT_NAMES */
