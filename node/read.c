@@ -2,6 +2,7 @@
 
 #include "base/assert.h"
 #include "base/bytes.h"
+#include "node/query_decode.h"
 
 #include <errno.h>
 
@@ -173,20 +174,17 @@ static const struct reading_kind version_kind = {run_version, answer_no_event};
 
 bool query_from_request(struct request *request, struct query *query, bool *given)
 {
-	struct span raw = {0}, text;
+	struct query_problem problem;
+	struct span raw = {0};
 
-	(void)query;
 	*given = false;
 	if (!request_arg_raw(request, "query", &raw))
 		return false;
 	if (raw.size == 0)
 		return true;
-	struct msgpack_reader reader = msgpack_reader_of(raw);
-
-	*given = msgpack_read_str(&reader, &text) && span_equal_string(text, "all");
+	*given = query_decode(raw, "query", query, &problem);
 	if (!*given)
-		request_answer_invalid(request, "query",
-				       "this version has the query \"all\" and no other");
+		request_answer_invalid(request, problem.argument, "%s", problem.message);
 	return *given;
 }
 

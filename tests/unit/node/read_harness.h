@@ -144,10 +144,19 @@ static const struct {
 	const char *name;
 	void (*handle)(struct request *request);
 } harness_methods[] = {
-	{"read_stream", method_read_stream},    {"read_all", method_read_all},
-	{"read_event", method_read_event},      {"stream_info", method_stream_info},
-	{"subscribe", method_subscribe},        {"unsubscribe", method_unsubscribe},
+	{"read_stream", method_read_stream},
+	{"read_all", method_read_all},
+	{"read_event", method_read_event},
+	{"stream_info", method_stream_info},
+	{"subscribe", method_subscribe},
+	{"unsubscribe", method_unsubscribe},
 	{"$read_barrier", method_read_barrier},
+	{"load", method_load},
+	{"count", method_count},
+	{"position_at", method_position_at},
+	{"stream_list", method_stream_list},
+	{"category_list", method_category_list},
+	{"type_list", method_type_list},
 };
 
 void dispatch_request(struct node *node, struct session *session, uint32_t msgid,
@@ -195,9 +204,25 @@ static inline struct store *harness_store_new(struct kv_memory_disk *disk)
 	return store;
 }
 
-/* One command with `count` events of one stream; nobody is told. */
-static inline void store_append(struct store *store, uint64_t index, const char *stream,
-				uint32_t count, size_t data_bytes)
+/*
+ * Labels of a record, from a number: bits 0-2 tags "a", "b", "c"; the rest, modulo 3, its type "T0" to
+ * "T2". UNLABELLED: type "T" and no tags.
+ */
+#define UNLABELLED UINT64_MAX
+
+static inline void harness_label(struct record_fields *fields, uint64_t labels)
+{
+	static const char *const types[] = {"T0", "T1", "T2"}, *const tags[] = {"a", "b", "c"};
+
+	fields->type = span_of_string(labels == UNLABELLED ? "T" : types[(labels >> 3) % 3]);
+	for (unsigned i = 0; labels != UNLABELLED && i < 3; i++)
+		if ((labels >> i & 1) != 0)
+			fields->tags[fields->tag_count++] = span_of_string(tags[i]);
+}
+
+/* One command with `count` events of one stream, labelled with numbers from `labels` on. */
+static inline void store_append_labelled(struct store *store, uint64_t index, const char *stream,
+					 uint32_t count, size_t data_bytes, uint64_t labels)
 {
 	struct buffer body;
 	uint8_t *data = memory_zeroed(1, data_bytes + 1);
@@ -216,9 +241,9 @@ static inline void store_append(struct store *store, uint64_t index, const char 
 		uint8_t id[UUID_BYTES];
 		struct record_fields fields = {.id = id,
 					       .stream = span_of_string(stream),
-					       .type = span_of_string("T"),
 					       .data = span_of(data, data_bytes)};
 
+		harness_label(&fields, labels == UNLABELLED ? labels : labels + i);
 		uuid7_generate(id);
 		command_item_add_record(&body, &fields);
 	}
@@ -228,6 +253,13 @@ static inline void store_append(struct store *store, uint64_t index, const char 
 
 	assert_int_equal(store_apply(store, index, taken, size, NULL, &result, &error), 0);
 	memory_free(data);
+}
+
+/* Nobody is told. */
+static inline void store_append(struct store *store, uint64_t index, const char *stream,
+				uint32_t count, size_t data_bytes)
+{
+	store_append_labelled(store, index, stream, count, data_bytes, UNLABELLED);
 }
 
 static inline void harness_flush(struct harness *harness)

@@ -5,9 +5,10 @@
 #ifndef TESTS_SUBSCRIBE_MODEL_H
 #define TESTS_SUBSCRIBE_MODEL_H
 
+#include "tests/unit/node/notation.h"
 #include "tests/unit/node/read_harness.h"
 
-#define STREAMS 5 /* "s0" … "s3" and "$s4" */
+#define STREAMS 5
 #define KEPT    32
 
 /* Nobody here asks a peer. */
@@ -36,7 +37,8 @@ void peer_client_free(struct peer_client *peer)
 /* What one subscription has seen. */
 struct follower {
 	uint64_t number; /* 0: none */
-	int stream;      /* -1: all */
+	int stream;      /* -1: all, or a query */
+	int query;       /* of `queries`; -1: none */
 	bool system;
 	bool answered;
 	uint64_t position, version; /* of the last event seen, or those of `after` */
@@ -79,7 +81,7 @@ static inline void book_clear(void)
 
 static inline const char *stream_name(int stream)
 {
-	static const char *const names[STREAMS] = {"s0", "s1", "s2", "s3", "$s4"};
+	static const char *const names[STREAMS] = {"s0", "s1", "Order-1", "Order-22", "$s4"};
 
 	return names[stream];
 }
@@ -144,8 +146,101 @@ static inline int teardown(void **state)
 	return 0;
 }
 
+/* ---- queries, and what they want ---- */
+
+static inline bool has_type(const struct record *record, const char *type)
+{
+	return span_equal_string(record->type, type);
+}
+
+static inline bool has_tag(const struct record *record, const char *tag)
+{
+	for (uint32_t i = 0; i < record->tag_count; i++)
+		if (span_equal_string(record->tags[i], tag))
+			return true;
+	return false;
+}
+
+static inline bool is_in(const struct record *record, const char *stream)
+{
+	return span_equal_string(record->stream, stream);
+}
+
+static inline bool in_orders(const struct record *record)
+{
+	return is_in(record, "Order-1") || is_in(record, "Order-22");
+}
+
+static inline bool wants_t1(const struct record *r)
+{
+	return has_type(r, "T1");
+}
+static inline bool wants_t0_or_t2(const struct record *r)
+{
+	return has_type(r, "T0") || has_type(r, "T2");
+}
+static inline bool wants_a_and_b(const struct record *r)
+{
+	return has_tag(r, "a") && has_tag(r, "b");
+}
+static inline bool wants_c_in_s0(const struct record *r)
+{
+	return has_tag(r, "c") && is_in(r, "s0");
+}
+static inline bool wants_category(const struct record *r)
+{
+	return in_orders(r);
+}
+static inline bool wants_prefix_in_category(const struct record *r)
+{
+	return is_in(r, "Order-22") && has_type(r, "T2");
+}
+static inline bool wants_prefix(const struct record *r)
+{
+	return is_in(r, "s0") || is_in(r, "s1");
+}
+static inline bool wants_either(const struct record *r)
+{
+	return (has_type(r, "T0") && has_tag(r, "a")) || is_in(r, "s1") ||
+	       (in_orders(r) && has_tag(r, "c"));
+}
+static inline bool wants_nothing(const struct record *r)
+{
+	(void)r;
+	return false;
+}
+
+static const struct {
+	const char *text;
+	bool (*wants)(const struct record *record);
+} queries[] = {
+	{"[{types: ['T1']}]", wants_t1},
+	{"[{types: ['T0', 'T2']}]", wants_t0_or_t2},
+	{"[{tags: ['a', 'b']}]", wants_a_and_b},
+	{"[{tags: ['c'], streams: ['s0', 's9']}]", wants_c_in_s0},
+	{"[{categories: ['Order', 'None']}]", wants_category},
+	{"[{stream_prefix: 'Order-2', types: ['T2']}]", wants_prefix_in_category},
+	{"[{stream_prefix: 's'}]", wants_prefix},
+	{"[{types: ['T0'], tags: ['a']}, {streams: ['s1']}, {stream_prefix: 'Ord', tags: ['c']}]",
+	 wants_either},
+	{"[{stream_prefix: 'Ord'}]", wants_category},
+	{"[{types: ['T9']}, {tags: ['a', 'z']}, {stream_prefix: 'Order-3'}]", wants_nothing},
+};
+#define SCANNED 8 /* of them, by no index */
+#define QUERIES ((int)COUNT_OF(queries))
+
+static inline bool is_wanted_by_query(int query, const uint8_t *bytes)
+{
+	struct record record;
+
+	assert_int_equal(record_parse(span_of(bytes, RECORD_BYTES_MAX), &record), 0);
+	return !record_is_system(bytes) && queries[query].wants(&record);
+}
+
 static inline bool is_for(const struct follower *follower, const uint8_t *record)
 {
+	if (follower->query >= 0)
+		return is_wanted_by_query(follower->query, record);
 	if (follower->stream >= 0)
 		return span_equal_string(record_stream(record), stream_name(follower->stream)) &&
 		       record_version(record) > follower->version;
@@ -323,39 +418,67 @@ static inline void tell(void)
 
 static inline void append(int stream, uint32_t count, size_t bytes)
 {
-	store_append(harness.node.store, ++harness.index, stream_name(stream), count, bytes);
+	harness.index++;
+	store_append_labelled(harness.node.store, harness.index, stream_name(stream), count, bytes,
+			      harness.index * 7);
 }
 
 enum { AFTER_END = -1 };
 
-static inline struct follower *follow(struct subscriber_client *subscriber, int stream, bool system,
-				      int64_t after, uint64_t batch, uint64_t window)
+static inline struct follower *follower_new(struct subscriber_client *subscriber, int64_t after,
+					    uint64_t batch, uint64_t window)
 {
 	struct follower *follower = &subscriber->followers[subscriber->count];
-	bool windowed = window != UINT64_MAX;
 
 	assert_true(subscriber->count < KEPT);
-	*follower = (struct follower){
-		.stream = stream, .system = system, .allowed = window, .batch = batch};
-	if (after == AFTER_END)
-		follower->position = UINT64_MAX;
-	else if (stream >= 0)
-		follower->version = (uint64_t)after;
-	else
-		follower->position = (uint64_t)after;
-	params_format(&params, "{sssbsu", windowed ? 5 : 4, stream >= 0 ? "stream" : "query",
-		      stream >= 0 ? stream_name(stream) : "all", "system", system, "batch", batch);
+	*follower = (struct follower){.stream = -1, .query = -1, .allowed = window, .batch = batch};
+	follower->position = after == AFTER_END ? UINT64_MAX : (uint64_t)after;
+	return follower;
+}
+
+/* Behind what there is in `params`: what every kind of subscription has. */
+static inline void subscribe(struct subscriber_client *subscriber, int64_t after, uint64_t window)
+{
 	msgpack_write_string(&params, "after");
 	if (after == AFTER_END)
 		msgpack_write_string(&params, "end");
 	else
 		msgpack_write_u64(&params, (uint64_t)after);
-	if (windowed) {
+	if (window != UINT64_MAX) {
 		msgpack_write_string(&params, "window");
 		msgpack_write_u64(&params, window);
 	}
 	subscriber->requests[subscriber->count++] =
 		client_send(&subscriber->client, "subscribe", buffer_span(&params));
+}
+
+static inline struct follower *follow(struct subscriber_client *subscriber, int stream, bool system,
+				      int64_t after, uint64_t batch, uint64_t window)
+{
+	struct follower *follower = follower_new(subscriber, after, batch, window);
+
+	follower->stream = stream;
+	follower->system = system;
+	if (stream >= 0 && after != AFTER_END) {
+		follower->version = (uint64_t)after;
+		follower->position = 0;
+	}
+	params_format(&params, "{sssbsu", window != UINT64_MAX ? 5 : 4,
+		      stream >= 0 ? "stream" : "query", stream >= 0 ? stream_name(stream) : "all",
+		      "system", system, "batch", batch);
+	subscribe(subscriber, after, window);
+	return follower;
+}
+
+static inline struct follower *follow_query(struct subscriber_client *subscriber, int query,
+					    int64_t after, uint64_t batch, uint64_t window)
+{
+	struct follower *follower = follower_new(subscriber, after, batch, window);
+
+	follower->query = query;
+	params_format(&params, "{sus", window != UINT64_MAX ? 4 : 3, "batch", batch, "query");
+	notation_append(&params, queries[query].text);
+	subscribe(subscriber, after, window);
 	return follower;
 }
 

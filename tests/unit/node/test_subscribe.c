@@ -152,6 +152,205 @@ static void who_sees_nothing_learns_how_far_the_log_is(void **state)
 	assert_int_equal(one->checkpoints, 0);
 }
 
+/* ---- queries ---- */
+
+static void a_query_by_each_of_its_parts(void **state)
+{
+	struct follower *followers[COUNT_OF(queries)];
+
+	(void)state;
+	for (int stream = 0; stream < STREAMS; stream++)
+		append(stream, 48, 10);
+	harness_flush(&harness);
+	for (int stream = 0; stream < STREAMS; stream++)
+		append(stream, 24, 10);
+	tell();
+	for (int i = 0; i < QUERIES; i++)
+		followers[i] = follow_query(&subscribers[i % 4], i, 0, 500, UINT64_MAX);
+	settle();
+	for (int stream = STREAMS - 1; stream >= 0; stream--) {
+		append(stream, 48, 10);
+		tell();
+	}
+	for (int i = 0; i < QUERIES; i++) {
+		assert_complete(followers[i]);
+		assert_int_equal(followers[i]->caught_up_times, 1);
+		assert_int_equal(followers[i]->fell_behind_times, 0);
+		assert_true(queries[i].wants == wants_nothing ? followers[i]->events == 0
+							      : followers[i]->events >= 10);
+	}
+}
+
+static void run_for_ms(int64_t ms)
+{
+	int64_t until = clock_monotonic_ms() + ms;
+
+	while (clock_monotonic_ms() < until) {
+		turn();
+		usleep(1000);
+	}
+}
+
+static void a_query_that_matches_nothing_learns_how_far_the_log_is(void **state)
+{
+	(void)state;
+	struct follower *live = follow_query(&subscribers[0], QUERIES - 1, 0, 500, UINT64_MAX);
+
+	settle();
+	run_for_ms(1500);
+	assert_int_equal(live->checkpoints, 0); /* the log rests */
+	append(0, 5, 10);
+	tell();
+	run_for_ms(1300);
+	assert_int_equal(live->checkpoints, 1);
+	assert_int_equal(live->told, 5);
+	append(0, LIMIT_CHECKPOINT_POSITIONS, 10); /* that much is told sooner */
+	tell();
+	run_for_ms(350);
+	assert_int_equal(live->checkpoints, 2);
+	assert_int_equal(live->told, 5 + LIMIT_CHECKPOINT_POSITIONS);
+	run_for_ms(1500);
+	assert_int_equal(live->checkpoints, 2);
+}
+
+static void a_scan_of_history_tells_how_far_it_is(void **state)
+{
+	(void)state;
+	for (int i = 0; i < 15; i++) {
+		append(0, 10000, 10);
+		harness_flush(&harness);
+	}
+	tell();
+	struct follower *follower = follow_query(&subscribers[0], SCANNED, 0, 500, UINT64_MAX);
+	struct follower *rare = follow_query(&subscribers[0], QUERIES - 1, 0, 500, UINT64_MAX);
+
+	settle();
+	assert_complete(follower);
+	assert_complete(rare);
+	assert_int_equal(follower->told, 150000);
+	assert_int_equal(follower->events, 0);
+	assert_true(follower->checkpoints >= 2); /* of 65,536 positions each */
+}
+
+static void who_does_not_read_is_not_told_either(void **state)
+{
+	(void)state;
+	harness.node.settings.out_queue_bytes = 8 * KIB;
+	subscribers[0].client.slow = true;
+	for (int i = 0; i < KEPT; i++)
+		follow_query(&subscribers[0], QUERIES - 1, 0, 500, UINT64_MAX);
+	settle();
+	for (int i = 0; i < 60; i++) {
+		append(0, LIMIT_CHECKPOINT_POSITIONS, 0);
+		tell();
+		run_for_ms(110);
+		assert_true(session_unsent(subscribers[0].client.session) < 8 * KIB);
+	}
+	drain(&subscribers[0]);
+	run_for_ms(1500);
+	for (int i = 0; i < KEPT; i++)
+		assert_int_equal(subscribers[0].followers[i].told, 60 * LIMIT_CHECKPOINT_POSITIONS);
+}
+
+/* types: `others`, and one of that number. */
+static void subscribe_to_types(struct client *client, const char *others, int number,
+			       const char *more)
+{
+	char text[96];
+
+	snprintf(text, sizeof text, "[{types: [%s 'X%d']%s}]", others, number, more);
+	params_format(&params, "{s", 1, "query");
+	notation_append(&params, text);
+	client_send(client, "subscribe", buffer_span(&params));
+}
+
+static uint64_t bytes_received(struct client *client)
+{
+	session_flush(client->session);
+	uint64_t bytes = client->received.size;
+
+	buffer_clear(&client->received);
+	return bytes;
+}
+
+/* Each of many queries wants every event: more links than a feed holds. */
+static void many_queries_that_want_the_same_events(void **state)
+{
+	uint64_t bytes = 0;
+
+	(void)state;
+	for (int i = 0; i < 3000; i++)
+		subscribe_to_types(&subscribers[i % 4].client, "'T0', 'T1', 'T2',", i, "");
+	harness_settle(&harness);
+	assert_int_equal(harness.node.notifier->live_count, 3000);
+	for (int i = 0; i < 4; i++)
+		bytes_received(&subscribers[i].client);
+	store_append_labelled(harness.node.store, ++harness.index, "s0", 30, 10, 0);
+	harness_notify(&harness);
+	assert_int_equal(harness.node.notifier->seen, 30);
+	assert_int_equal(harness.node.notifier->fell_behind, 0);
+	assert_int_equal(harness.node.notifier->events, 3000 * 30);
+	for (int i = 0; i < 4; i++)
+		bytes += bytes_received(&subscribers[i].client);
+	assert_true(bytes > 3000 * 30 * 70); /* what a record comes to at least */
+}
+
+static void ten_thousand_idle_queries_cost_little(void **state)
+{
+	struct client *client = &subscribers[3].client;
+	struct followed_set *set = &harness.node.notifier->followed;
+
+	(void)state;
+	for (int i = 0; i < 10000; i++)
+		subscribe_to_types(client, "", i % 5000, ", categories: ['Other']");
+	harness_settle(&harness);
+	assert_int_equal(harness.node.notifier->live_count, 10000);
+	assert_int_equal(set->queries.count, 5000); /* equal ones are one */
+	assert_int_equal(set->labels.count, 1);
+	assert_true(set->bytes / 5000 <= 800);
+	bytes_received(client);
+	for (int i = 0; i < 100; i++)
+		store_append_labelled(harness.node.store, ++harness.index, "s0", 1000, 10, 0);
+	int64_t begin = clock_monotonic_ms();
+
+	harness_notify(&harness);
+	assert_true(clock_monotonic_ms() - begin < 2000); /* 10^9 comparisons would take longer */
+	assert_int_equal(harness.node.notifier->seen, 100000);
+	assert_int_equal(bytes_received(client), 0);
+	client_close(client);
+	client->session = NULL;
+	assert_int_equal(set->queries.count + set->labels.count + set->bytes, 0);
+}
+
+static void queries_have_a_bound(void **state)
+{
+	struct client *client = &subscribers[3].client;
+	struct buffer text;
+	char tag[32];
+
+	(void)state;
+	buffer_init(&text);
+	for (int i = 0; i < 1000; i++) {
+		buffer_clear(&text);
+		buffer_append_span(&text, span_of_string("[{streams: ['x'"));
+		for (int j = 0; j < 1000; j++) {
+			snprintf(tag, sizeof tag, ", 'stream-%d-%d'", i, j);
+			buffer_append_span(&text, span_of_string(tag));
+		}
+		buffer_append(&text, "]}]", 4);
+		params_format(&params, "{s", 1, "query");
+		notation_append(&params, (const char *)text.data);
+		client_send(client, "subscribe", buffer_span(&params));
+	}
+	harness_settle(&harness);
+	session_flush(client->session);
+	assert_true(harness.node.notifier->followed.bytes <= LIMIT_FOLLOWED_BYTES);
+	assert_in_range(harness.node.notifier->live_count, 100, 999);
+	assert_non_null(memmem(client->received.data, client->received.size, "OVERLOADED", 10));
+	buffer_clear(&client->received);
+	buffer_close(&text);
+}
+
 static void a_slow_reader_slows_only_itself_and_its_memory_is_bounded(void **state)
 {
 	(void)state;
@@ -267,6 +466,13 @@ int main(void)
 		TEST(one_unsubscribes),
 		TEST(all_are_told_when_the_node_stops),
 		TEST(ten_thousand_idle_ones_cost_nothing),
+		TEST(a_query_by_each_of_its_parts),
+		TEST(a_query_that_matches_nothing_learns_how_far_the_log_is),
+		TEST(a_scan_of_history_tells_how_far_it_is),
+		TEST(who_does_not_read_is_not_told_either),
+		TEST(many_queries_that_want_the_same_events),
+		TEST(ten_thousand_idle_queries_cost_little),
+		TEST(queries_have_a_bound),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

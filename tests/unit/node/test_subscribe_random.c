@@ -22,8 +22,13 @@ static void random_follow(struct subscriber_client *subscriber)
 		stream = -1;
 	if (below(8) == 0)
 		after = AFTER_END;
-	follow(subscriber, stream, below(2) == 0, after, 1 + below(below(2) == 0 ? 5 : 600),
-	       below(2) ? UINT64_MAX : below(100));
+	uint64_t batch = 1 + below(below(2) == 0 ? 5 : 600);
+	uint64_t window = below(2) ? UINT64_MAX : below(100);
+
+	if (below(2) == 0)
+		follow_query(subscriber, (int)below((uint64_t)QUERIES), after, batch, window);
+	else
+		follow(subscriber, stream, below(2) == 0, after, batch, window);
 }
 
 static void random_unsubscribe(struct subscriber_client *subscriber)
