@@ -215,7 +215,7 @@ static bool parse_item(struct span *bytes, struct query *query)
 	if (!take(bytes, prefix_bytes, &name))
 		return false;
 	query_set_prefix(query, name);
-	return all > 0 || prefix_bytes > 0;
+	return (all > 0 || prefix_bytes > 0) && query_name_count(query) <= LIMIT_QUERY_NAMES;
 }
 
 int query_parse(struct span bytes, struct query *query, struct error *error)

@@ -72,7 +72,7 @@ bool query_matches(const struct query *query, const struct record *record);
 void query_encode(const struct query *query, struct buffer *into);
 /*
  * 0, or -EBADMSG with a message: cut short, bytes left over, more than LIMIT_QUERY_ITEMS or
- * LIMIT_QUERY_NAMES, an item without parts, an empty name. Names point into `bytes`.
+ * LIMIT_QUERY_NAMES (prefixes count), an item without parts, an empty name. Names point into `bytes`.
  */
 int query_parse(struct span bytes, struct query *query, struct error *error);
 
