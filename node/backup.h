@@ -20,7 +20,7 @@
  * - `position` of the answer is the head at which it began; `bytes` is the size of the file.
  * - A file system that is also that of the data folder is not filled below disk-free-bytes: INTERNAL, as
  *   for any other error of the file system. Nothing is left of the file then.
- * - When the client goes away, so does the backup.
+ * - When the connection breaks, the backup is given up. (Who only closes its own side gets the answer.)
  */
 #ifndef NODE_BACKUP_H
 #define NODE_BACKUP_H

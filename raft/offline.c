@@ -182,6 +182,10 @@ static int load(struct offline *offline, struct error *error)
 				  &offline->start, &offline->entries, &offline->count);
 	if (status == 0)
 		return take_facts(offline, error);
+	/* What is refused is freed already. */
+	offline->snapshot = NULL;
+	offline->entries = NULL;
+	offline->count = 0;
 	const struct error *damage = guard_damage(offline->guard);
 
 	return error_set(error, -EBADMSG, "%s: %s", offline->directory,
