@@ -41,7 +41,7 @@ static int copy_piece(struct store *store, struct backup_writer *writer, uint64_
 		.from = from, .limit = PIECE_RECORDS, .bytes_max = PIECE_BYTES};
 
 	buffer_clear(&page->records);
-	int rc = store_read_all(store, &range, true, page, error);
+	int rc = store_read_raw(store, &range, page, error);
 
 	if (rc == 0 && page->count == 0)
 		rc = error_set(error, -EBADMSG, "the store has no record at position %" PRIu64,
