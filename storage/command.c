@@ -259,7 +259,7 @@ int command_parse_condition(struct span content, struct condition *condition, st
 int command_parse_checkpoint(struct span content, struct checkpoint_section *checkpoint,
 			     struct error *error)
 {
-	if (content.size <= CHECKPOINT_HEADER_BYTES || content.data[0] > 1)
+	if (content.size <= CHECKPOINT_HEADER_BYTES || bytes_le64(content.data) > 1)
 		return error_set(error, -EBADMSG, "command: a checkpoint of %zu bytes is malformed",
 				 content.size);
 	*checkpoint = (struct checkpoint_section){

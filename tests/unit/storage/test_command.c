@@ -145,6 +145,144 @@ static void strange_expectations_are_refused(void **state)
 	}
 }
 
+/* ---- conditions and checkpoints ---- */
+
+enum { E = COMMAND_EXPECTATION, R = COMMAND_RECORD, C = COMMAND_CONDITION, P = COMMAND_CHECKPOINT };
+
+static void add_section(struct buffer *items, int tag)
+{
+	static const uint8_t id[UUID_BYTES];
+	struct expectation expectation = {.stream = span_of_string("s")};
+	struct record_fields fields = {
+		.id = id, .stream = span_of_string("s"), .type = span_of_string("t")};
+	uint64_t if_position = 9;
+	struct query query;
+
+	query_init(&query);
+	if (tag == E)
+		command_item_add_expectation(items, &expectation);
+	if (tag == R)
+		command_item_add_record(items, &fields);
+	if (tag == C)
+		command_item_add_condition(items, 7, UINT64_C(1) << 60, &query);
+	if (tag == P)
+		command_item_add_checkpoint(items, &if_position, &fields);
+	query_close(&query);
+}
+
+/* What may follow what in an item. */
+static void sections_come_in_their_order(void **state)
+{
+	static const struct {
+		int tags[4];
+		const char *says; /* NULL: fine */
+	} cases[] = {
+		{{0}, NULL},
+		{{C}, NULL},
+		{{P}, NULL},
+		{{E, C, R, P}, NULL},
+		{{C, E, C, R}, NULL},
+		{{C, P}, NULL},
+		{{R, C}, "behind a record"},
+		{{R, E}, "behind a record"},
+		{{P, P}, "behind its checkpoint"},
+		{{P, R}, "behind its checkpoint"},
+		{{P, C}, "behind its checkpoint"},
+		{{E, P, E}, "behind its checkpoint"},
+	};
+	struct command command;
+	struct buffer items;
+	struct error error;
+
+	(void)state;
+	buffer_init(&items);
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		buffer_clear(&items);
+		size_t item = command_item_begin(&items);
+		for (int at = 0; at < 4 && cases[i].tags[at] != 0; at++)
+			add_section(&items, cases[i].tags[at]);
+		command_item_end(&items, item);
+		struct span body = feed_command(&items, 1, 0);
+		int rc = command_parse(body, &command, &error);
+		unit_free_exact(body);
+		assert_int_equal(rc, cases[i].says == NULL ? 0 : -EBADMSG);
+		if (cases[i].says != NULL && strstr(error.message, cases[i].says) == NULL)
+			fail_msg("\"%s\" does not say \"%s\"", error.message, cases[i].says);
+	}
+	buffer_close(&items);
+}
+
+/* The only section of an item. */
+static struct span only_section(struct buffer *items, int tag)
+{
+	struct command_section section;
+
+	buffer_clear(items);
+	size_t item = command_item_begin(items);
+	add_section(items, tag);
+	command_item_end(items, item);
+	struct span rest = buffer_span(items), sections;
+	assert_true(command_next_item(&rest, &sections));
+	assert_true(command_next_section(&sections, &section));
+	assert_int_equal(section.tag, tag);
+	return section.content;
+}
+
+static void a_condition_is_read_back(void **state)
+{
+	struct condition condition;
+	struct buffer items;
+	struct error error;
+
+	(void)state;
+	buffer_init(&items);
+	struct span content = only_section(&items, C);
+	assert_ok(command_parse_condition(content, &condition, &error));
+	assert_int_equal(condition.index, 7);
+	assert_int_equal(condition.after, UINT64_C(1) << 60);
+	assert_int_equal(condition.query.size, 4); /* "all" */
+	for (size_t size = 0; size <= 16; size++)
+		assert_int_equal(
+			command_parse_condition(span_of(content.data, size), &condition, &error),
+			-EBADMSG);
+	for (size_t zero = 4; zero < 8; zero++) {
+		bytes_of(content)[zero] = 1;
+		assert_int_equal(command_parse_condition(content, &condition, &error), -EBADMSG);
+		bytes_of(content)[zero] = 0;
+	}
+	buffer_close(&items);
+}
+
+static void a_checkpoint_is_read_back(void **state)
+{
+	struct checkpoint_section checkpoint;
+	struct record record;
+	struct buffer items;
+	struct error error;
+
+	(void)state;
+	buffer_init(&items);
+	struct span content = only_section(&items, P);
+	assert_ok(command_parse_checkpoint(content, &checkpoint, &error));
+	assert_true(checkpoint.has_if_position);
+	assert_int_equal(checkpoint.if_position, 9);
+	assert_int_equal(record_parse(checkpoint.record, &record), 0);
+	assert_int_equal(record.bytes.size, checkpoint.record.size);
+	for (size_t size = 0; size <= 16; size++)
+		assert_int_equal(
+			command_parse_checkpoint(span_of(content.data, size), &checkpoint, &error),
+			-EBADMSG);
+	for (size_t at = 0; at < 8; at++) {
+		bytes_of(content)[at] ^= 0x02;
+		assert_int_equal(command_parse_checkpoint(content, &checkpoint, &error), -EBADMSG);
+		bytes_of(content)[at] ^= 0x02;
+	}
+	bytes_of(content)[0] = 0;
+	assert_ok(command_parse_checkpoint(content, &checkpoint, &error));
+	assert_false(checkpoint.has_if_position);
+	buffer_close(&items);
+}
+
 static void a_term_marker_is_a_header(void **state)
 {
 	uint8_t header[COMMAND_HEADER_BYTES];
@@ -191,6 +329,9 @@ int main(void)
 		cmocka_unit_test(a_command_cut_short_is_refused),
 		cmocka_unit_test(what_is_unknown_is_refused),
 		cmocka_unit_test(strange_expectations_are_refused),
+		cmocka_unit_test(sections_come_in_their_order),
+		cmocka_unit_test(a_condition_is_read_back),
+		cmocka_unit_test(a_checkpoint_is_read_back),
 		cmocka_unit_test(a_manifest_is_read_back_and_every_flip_is_found),
 	};
 
