@@ -559,10 +559,21 @@ struct annal_backup {
 /*
  * Write everything that a node keeps into one file on that node's disk, while it works. Which node:
  * with `read_from=any&follow=off` in the URL the first one there. The answer comes when the file is
- * whole, so it wants a long timeout_ms (0: that of the client).
+ * whole, so it wants a long timeout_ms (0: that of the client). It is never asked for twice:
+ * ANNAL_OVERLOADED, when that node writes one already, comes at once.
  */
 ANNAL_API enum annal_code annal_backup(struct annal_client *client, const char *path,
 				       uint32_t timeout_ms, struct annal_backup *backup);
+
+/* `backup` is NULL unless code is ANNAL_OK; `error` is NULL then. Both are gone afterwards. */
+typedef void annal_backup_done(void *arg, enum annal_code code, const struct annal_backup *backup,
+			       const struct annal_error *error);
+
+/* Start one; annal_poll() calls `done`. Meanwhile the gauges backup_position and backup_wanted of
+ * the method `stats` say how far it is. Freeing the client gives it up. */
+ANNAL_API enum annal_code annal_backup_async(struct annal_client *client, const char *path,
+					     uint32_t timeout_ms, annal_backup_done *done,
+					     void *arg);
 
 #define ANNAL_NODES_MAX 32
 

@@ -45,6 +45,8 @@ struct call *call_new(struct annal_client *client)
 	call->done = NULL;
 	call->append_done = NULL;
 	call->read_done = NULL;
+	call->backup_done = NULL;
+	call->once = false;
 	call->has_ids = false;
 	call->has_events = false;
 	return call;
@@ -210,10 +212,11 @@ static bool may_try_again(const struct call *call, const struct annal_error *err
 	switch (error->code) {
 	case ANNAL_NO_LEADER:
 	case ANNAL_NOT_LEADER:
-	case ANNAL_OVERLOADED:
 	case ANNAL_SHUTTING_DOWN:
 	case ANNAL_NOT_READY:
 		return true;
+	case ANNAL_OVERLOADED:
+		return !call->once;
 	case ANNAL_TIMEOUT:
 		return call->idempotent || !error->outcome_unknown;
 	default:

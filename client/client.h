@@ -45,6 +45,7 @@ struct call {
 	enum call_route route;
 	bool idempotent; /* may be tried again although the outcome is unknown */
 	bool writes;     /* has an outcome that matters */
+	bool once;       /* OVERLOADED ends it: it is not tried again */
 	bool has_ids;    /* of events: what an earlier attempt did is recognized by them */
 	bool has_events; /* the answer tells their positions */
 	bool maybe_happened;
@@ -55,8 +56,10 @@ struct call {
 	int64_t deadline_ms, due_ms; /* due: when it may be sent */
 	enum annal_code last_code;   /* why it waits again; ANNAL_OK: it does not */
 	call_done *done;
+	/* Of the user, for calls that are not waited for; `done` calls the one that is set. */
 	annal_append_done *append_done;
 	annal_read_done *read_done;
+	annal_backup_done *backup_done;
 	void *arg;
 };
 TAILQ_HEAD(call_list, call);

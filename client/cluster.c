@@ -161,31 +161,6 @@ enum annal_code annal_stream_info(struct annal_client *client, const char *strea
 	return ANNAL_OK;
 }
 
-enum annal_code annal_backup(struct annal_client *client, const char *path, uint32_t timeout_ms,
-			     struct annal_backup *backup)
-{
-	struct call *call = call_new_write(client, false);
-	struct annal_backup decoded = {0};
-	struct span answer;
-	const struct decode_field fields[] = {{"path", DECODE_TEXT, &decoded.path},
-					      {"position", DECODE_U64, &decoded.position},
-					      {"bytes", DECODE_U64, &decoded.bytes}};
-
-	if (call == NULL)
-		return ANNAL_MISUSE;
-	call->route = CALL_ROUTE_READ; /* any node can, and it is about its own disk */
-	wire_request_begin(&call->request, "backup", 1, false);
-	wire_write_text(&call->request.bytes, "path", path);
-	enum annal_code code = call_run(client, call, timeout_ms, &answer);
-
-	if (code != ANNAL_OK)
-		return code;
-	if (!DECODE_FIELDS(answer, fields) || decoded.path.size == 0)
-		return call_bad_answer(client, "backup");
-	*backup = decoded;
-	return ANNAL_OK;
-}
-
 /* ---- cluster ---- */
 
 static bool decode_member(struct span map, struct annal_member *member)

@@ -17,9 +17,11 @@
 #endif
 
 static const struct tool_command *const commands[] = {
-	&tool_append, &tool_read,   &tool_tail,   &tool_event,   &tool_stream,
-	&tool_import, &tool_export, &tool_status, &tool_cluster, &tool_digest,
-	&tool_stats,  &tool_ping,   &tool_bench,
+	&tool_append, &tool_read,       &tool_tail,       &tool_load,    &tool_event,
+	&tool_stream, &tool_streams,    &tool_categories, &tool_types,   &tool_count,
+	&tool_at,     &tool_checkpoint, &tool_snapshot,   &tool_import,  &tool_export,
+	&tool_backup, &tool_verify,     &tool_status,     &tool_cluster, &tool_digest,
+	&tool_stats,  &tool_ping,       &tool_bench,
 };
 #define COMMANDS_COUNT (sizeof commands / sizeof commands[0])
 
@@ -48,6 +50,8 @@ enum tool_exit tool_exit_for(enum annal_code code)
 	case ANNAL_NOT_READY:
 	case ANNAL_SHUTTING_DOWN:
 		return TOOL_UNREACHABLE;
+	case ANNAL_INVALID_ARGUMENT:
+		return TOOL_USAGE;
 	default:
 		return TOOL_REFUSED;
 	}
@@ -78,6 +82,13 @@ void tool_explain(const struct annal_error *error)
 			      expected, violation->actual, (int)violation->state.size,
 			      (const char *)violation->state.data);
 	}
+	if (error->code == ANNAL_CONDITION_FAILED)
+		tool_complain("  condition %" PRIu64 ": the event at position %" PRIu64
+			      " matches it",
+			      error->index, error->position);
+	if (error->code == ANNAL_CHECKPOINT_CONFLICT)
+		tool_complain("  stored is: position %" PRIu64 ", epoch %" PRIu64, error->position,
+			      error->epoch);
 	if (error->outcome_unknown)
 		tool_complain(
 			"  it may still happen; an append done again with the same ids is safe");
@@ -121,6 +132,79 @@ enum tool_format tool_format(const struct tool *tool)
 	if (tool->format != TOOL_FORMAT_AUTO)
 		return tool->format;
 	return isatty(STDOUT_FILENO) ? TOOL_FORMAT_TABLE : TOOL_FORMAT_NDJSON;
+}
+
+/* Everything in a file, into `into`. */
+static bool read_whole(FILE *file, struct buffer *into)
+{
+	size_t got;
+
+	do {
+		got = fread(buffer_reserve(into, 64 * KIB), 1, 64 * KIB, file);
+		into->size += got;
+	} while (got > 0 && into->size <= LIMIT_EVENT_BYTES);
+	return !ferror(file);
+}
+
+void tool_take_payload(struct argp_state *state, const char *argument, struct buffer *into)
+{
+	FILE *file = stdin;
+
+	buffer_clear(into);
+	if (argument[0] != '@' && strcmp(argument, "-") != 0) {
+		buffer_append_span(into, span_of_string(argument));
+		return;
+	}
+	if (argument[0] == '@')
+		file = fopen(argument + 1, "r");
+	if (file == NULL)
+		argp_failure(state, TOOL_USAGE, errno, "cannot open %s", argument + 1);
+	if (file == NULL)
+		return;
+	if (!read_whole(file, into))
+		argp_failure(state, TOOL_USAGE, errno, "cannot read %s", argument);
+	/* Not the command line is wrong but the data: as when the node says TOO_LARGE. */
+	if (into->size > LIMIT_EVENT_BYTES)
+		argp_failure(state, TOOL_REFUSED, 0,
+			     "%s has more than %llu bytes: too large for an event", argument,
+			     (unsigned long long)LIMIT_EVENT_BYTES);
+	if (file != stdin)
+		fclose(file);
+}
+
+struct annal_expect tool_expect(struct argp_state *state, const char *name, const char *text)
+{
+	struct annal_expect expect = {.kind = ANNAL_EXPECT_ANY};
+
+	if (strcmp(text, "any") == 0)
+		return expect;
+	if (strcmp(text, "no_stream") == 0)
+		expect.kind = ANNAL_EXPECT_NO_STREAM;
+	else if (strcmp(text, "stream_exists") == 0)
+		expect.kind = ANNAL_EXPECT_STREAM_EXISTS;
+	else if (text[0] >= '0' && text[0] <= '9')
+		expect = (struct annal_expect){ANNAL_EXPECT_VERSION,
+					       tool_number(state, name, text, 0, UINT64_MAX)};
+	else
+		argp_error(state, "%s: '%s' is no version, nor any, no_stream, stream_exists", name,
+			   text);
+	return expect;
+}
+
+const char *tool_split(struct argp_state *state, const char *option, const char *text,
+		       const char **rest)
+{
+	const char *equals = strrchr(text, '=');
+
+	if (equals == NULL || equals == text || equals[1] == '\0') {
+		argp_error(state, "%s: '%s' is no NAME=VALUE", option, text);
+		return text;
+	}
+	char *name = memory_zeroed((size_t)(equals - text) + 1, 1); /* for as long as we run */
+
+	memcpy(name, text, (size_t)(equals - text));
+	*rest = equals + 1;
+	return name;
 }
 
 struct annal_client *tool_connect(const struct tool *tool, const char *url, const char *options)
@@ -197,6 +281,62 @@ static const struct argp common_argp = {.options = common_options, .parser = par
 static const struct argp_child common_child[] = {{&common_argp, 0, "Options of all commands:", 10},
 						 {0}};
 
+/* ---- which events ---- */
+
+enum {
+	KEY_QUERY_TYPE = 512,
+	KEY_QUERY_TAG,
+	KEY_QUERY_CATEGORY,
+	KEY_QUERY_PREFIX,
+	KEY_QUERY,
+};
+
+static const struct argp_option query_options[] = {
+	{"type", KEY_QUERY_TYPE, "TYPE", 0, "Of that type; given again: or of that", 5},
+	{"tag", KEY_QUERY_TAG, "TAG", 0, "With that tag; given again: and with that", 5},
+	{"category", KEY_QUERY_CATEGORY, "NAME", 0, "Of streams NAME-...; given again: or of that",
+	 5},
+	{"prefix", KEY_QUERY_PREFIX, "TEXT", 0,
+	 "Of streams whose names begin with it; given again: or with that", 5},
+	{"query", KEY_QUERY, "QUERY", 0, "Instead of these: what `annal --help` calls a QUERY", 5},
+	{0},
+};
+
+static error_t parse_query(int key, char *argument, struct argp_state *state)
+{
+	struct tool *tool = state->input;
+	struct error error;
+	int status = 0;
+
+	if (key == ARGP_KEY_INIT) {
+		tool->query = tool_query_new();
+		return 0;
+	}
+	if (key < KEY_QUERY_TYPE || key > KEY_QUERY)
+		return ARGP_ERR_UNKNOWN;
+	if (tool->query_is_whole || (key == KEY_QUERY && !tool_query_is_empty(tool->query)))
+		argp_error(state, "--query stands alone: its items can say all the others");
+	tool->query_is_whole = key == KEY_QUERY;
+	if (key == KEY_QUERY)
+		status = tool_query_parse(tool->query, argument, &error);
+	else if (key == KEY_QUERY_TYPE)
+		status = tool_query_add(tool->query, TOOL_QUERY_TYPE, argument, &error);
+	else if (key == KEY_QUERY_TAG)
+		status = tool_query_add(tool->query, TOOL_QUERY_TAG, argument, &error);
+	else if (key == KEY_QUERY_CATEGORY)
+		status = tool_query_add(tool->query, TOOL_QUERY_CATEGORY, argument, &error);
+	else
+		status = tool_query_add(tool->query, TOOL_QUERY_PREFIX, argument, &error);
+	if (status == 0)
+		status = tool_query_build(tool->query, &tool->built_query, &error);
+	if (status != 0)
+		argp_error(state, "--%s: %s", query_options[key - KEY_QUERY_TYPE].name,
+			   error.message);
+	return 0;
+}
+
+static const struct argp tool_query_argp = {.options = query_options, .parser = parse_query};
+
 /* ---- the first word ---- */
 
 struct first_word {
@@ -234,12 +374,13 @@ static char *append_commands(int key, const char *text, void *input)
 	buffer_init(&list);
 	for (size_t i = 0; i < COMMANDS_COUNT; i++) {
 		char line[256];
-		int written = snprintf(line, sizeof line, "  %-8s %s\n", commands[i]->name,
+		int written = snprintf(line, sizeof line, "  %-10s %s\n", commands[i]->name,
 				       commands[i]->summary);
 
 		buffer_append(&list, line, (size_t)written);
 	}
-	buffer_append_span(&list, span_of_string("\n`annal COMMAND --help` says more.\n"));
+	buffer_append_span(
+		&list, span_of_string("\n`annal COMMAND --help` says more.\n\n" TOOL_QUERY_SYNTAX));
 	buffer_append(&list, "", 1);
 	return (char *)buffer_take(&list, &size); /* argp frees it */
 }
@@ -267,8 +408,11 @@ static error_t parse_command(int key, char *argument, struct argp_state *state)
 {
 	struct tool *tool = state->input;
 
-	if (key == ARGP_KEY_INIT)
+	if (key == ARGP_KEY_INIT) {
 		state->child_inputs[0] = tool;
+		if (tool->command->takes_query)
+			state->child_inputs[1] = tool;
+	}
 	if (tool->command->parse != NULL)
 		return tool->command->parse(key, argument, state);
 	if (key == ARGP_KEY_ARG)
@@ -276,19 +420,36 @@ static error_t parse_command(int key, char *argument, struct argp_state *state)
 	return ARGP_ERR_UNKNOWN;
 }
 
+/* "-1h" looks like an option: "now-1h", which is never freed, does not. */
+static char *from_now(const char *text)
+{
+	char *whole = memory_zeroed(strlen(text) + 4, 1);
+
+	memcpy(whole, "now", 3);
+	memcpy(whole + 3, text, strlen(text));
+	return whole;
+}
+
 static void parse_command_line(struct tool *tool, int argc, char **argv)
 {
 	const struct tool_command *command = tool->command;
 	char name[64], doc[4096];
+	const struct argp_child with_query[] = {
+		{&common_argp, 0, "Options of all commands:", 10},
+		{&tool_query_argp, 0, "Which events of the whole store:", 5},
+		{0}};
 	struct argp argp = {.options = command->options,
 			    .parser = parse_command,
 			    .args_doc = command->operands,
 			    .doc = doc,
-			    .children = common_child};
+			    .children = command->takes_query ? with_query : common_child};
 
 	snprintf(name, sizeof name, "annal %s", command->name);
 	snprintf(doc, sizeof doc, "%s\v%s", command->summary, command->details);
 	argv[0] = name;
+	for (int i = 1; command->takes_time && i < argc; i++)
+		if (argv[i][0] == '-' && argv[i][1] >= '0' && argv[i][1] <= '9')
+			argv[i] = from_now(argv[i]);
 	argp_parse(&argp, argc, argv, 0, NULL, tool);
 }
 
@@ -296,9 +457,11 @@ static enum tool_exit run_command(struct tool *tool)
 {
 	const char *options = tool->command->client_options;
 
-	tool->client = tool_connect(tool, tool->url, options != NULL ? options : "");
-	if (tool->client == NULL)
-		return TOOL_USAGE;
+	if (!tool->command->offline) {
+		tool->client = tool_connect(tool, tool->url, options != NULL ? options : "");
+		if (tool->client == NULL)
+			return TOOL_USAGE;
+	}
 	enum tool_exit status = tool->command->run(tool);
 
 	annal_client_free(tool->client);
@@ -330,6 +493,7 @@ int tool_main(int argc, char **argv)
 	parse_command_line(&tool, argc - first.at, argv + first.at);
 	enum tool_exit status = run_command(&tool);
 
+	tool_query_free(tool.query);
 	memory_free(tool.arguments);
 	return (int)status;
 }

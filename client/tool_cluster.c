@@ -4,8 +4,6 @@
 #include "base/memory.h"
 #include <inttypes.h>
 
-#define ONE_NODE "read_from=any&follow=off"
-
 /* ---- status ---- */
 
 /* What one node says, put together with what the leader knows of it. */
@@ -32,7 +30,7 @@ static bool ask_node(const struct tool *tool, struct row *row)
 
 	snprintf(url, sizeof url, "annal://%s", row->address);
 	struct annal_client *client = tool_connect(
-		tool, url, tool->timeout_ms > 0 ? ONE_NODE : ONE_NODE "&timeout_ms=1000");
+		tool, url, tool->timeout_ms > 0 ? TOOL_ONE_NODE : TOOL_ONE_NODE "&timeout_ms=1000");
 
 	if (client != NULL && annal_ping(client, &pong) == ANNAL_OK) {
 		answered = true;

@@ -38,6 +38,12 @@ static error_t parse(int key, char *argument, struct argp_state *state)
 	case ARGP_KEY_ARG:
 		tool_operand(state, &arguments->path, argument);
 		return 0;
+	case ARGP_KEY_END:
+		if (arguments->stream != NULL &&
+		    !tool_query_is_empty(((struct tool *)state->input)->query))
+			argp_error(state, "--stream is that stream whole: --query 'stream=NAME "
+					  "type=...' means some of its events");
+		return 0;
 	default:
 		return ARGP_ERR_UNKNOWN;
 	}
@@ -97,7 +103,7 @@ static enum annal_code write_events(struct annal_client *client, const struct an
 
 	*written = true;
 	while ((code = annal_iterator_next(iterator, &event)) == ANNAL_OK && event != NULL) {
-		tool_event_line(&sink->text, event);
+		tool_event_line(&sink->text, event, TOOL_PAYLOAD_EXACT);
 		buffer_append(&sink->text, "\n", 1);
 		++*count;
 		if (sink->text.size >= CHUNK_BYTES && !write_out(sink, false)) {
@@ -173,8 +179,10 @@ static enum tool_exit close_sink(struct sink *sink, enum tool_exit outcome)
 static enum tool_exit run(struct tool *tool)
 {
 	const struct arguments *arguments = tool->arguments;
-	const struct annal_read read = {
-		.stream = arguments->stream, .from = arguments->from, .limit = LIMIT_READ_EVENTS};
+	const struct annal_read read = {.stream = arguments->stream,
+					.query = &tool->built_query,
+					.from = arguments->from,
+					.limit = LIMIT_READ_EVENTS};
 	struct sink sink = {0};
 	enum tool_exit outcome = TOOL_DONE;
 	uint64_t count = 0;
@@ -200,13 +208,15 @@ static enum tool_exit run(struct tool *tool)
 const struct tool_command tool_export = {
 	.name = "export",
 	.operands = "[FILE]",
-	.summary = "Write all events as NDJSON; compressed into FILE.zst.",
+	.summary = "Write events, all or some, as NDJSON; compressed into FILE.zst.",
 	.details =
 		"The file can be imported again, here or elsewhere: each stream keeps its order, "
 		"the streams among each other need not.\n"
-		"Example: annal export backup.ndjson.zst",
+		"Examples: annal export events.ndjson.zst\n"
+		"annal export orders.ndjson --category Order",
 	.options = options,
 	.parse = parse,
 	.arguments_size = sizeof(struct arguments),
+	.takes_query = true,
 	.run = run,
 };

@@ -9,7 +9,11 @@
  *                          |    ^
  *                          +----+ no leader, timeout: again, with the same ids
  *
- * Some ids of a batch stored and others not (the file has changed): its events go one by one.
+ * A batch that is refused for what is in it (an id that comes twice, or is stored elsewhere; an event
+ * that is too large) is none: its events go one by one, and only the bad ones are left out.
+ *
+ * Order: each stream has that of the file. Batches are sent in the order of the file too, but one that
+ * waits for an earlier one of its stream, or is tried again, comes behind those of other streams.
  */
 #include "client/tool.h"
 
@@ -22,6 +26,7 @@
 #include "client/tool_source.h"
 #include <errno.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -70,6 +75,7 @@ struct import {
 	int64_t progress_ms;
 	enum tool_exit outcome;
 	bool stop;
+	bool told_interrupted;
 	/* Scratch for one append. */
 	struct annal_new_event events[BATCH_EVENTS];
 	const char *tags[BATCH_EVENTS * LIMIT_TAGS];
@@ -108,6 +114,26 @@ static error_t parse(int key, char *argument, struct argp_state *state)
 	default:
 		return ARGP_ERR_UNKNOWN;
 	}
+}
+
+/* ---- interruption ---- */
+
+static volatile sig_atomic_t interrupted;
+
+/* The second time it ends the program as if nothing had been set up. */
+static void interrupt(int signal_number)
+{
+	(void)signal_number;
+	interrupted = 1;
+}
+
+static void catch_interruption(void)
+{
+	const struct sigaction action = {.sa_handler = interrupt, .sa_flags = (int)SA_RESETHAND};
+
+	interrupted = 0;
+	sigaction(SIGINT, &action, NULL);
+	sigaction(SIGTERM, &action, NULL);
 }
 
 /* ---- progress ---- */
@@ -149,6 +175,19 @@ static void stop(struct import *import, enum tool_exit outcome)
 		import->outcome = outcome;
 }
 
+/* No line is read any more; what is on its way is waited for. */
+static void look_for_interruption(struct import *import)
+{
+	if (!interrupted || import->told_interrupted)
+		return;
+	import->told_interrupted = true;
+	clear_progress();
+	tool_complain("import: interrupted: waiting for %zu appends on their way (again to end at "
+		      "once)",
+		      annal_in_flight(import->tool->client));
+	stop(import, TOOL_INTERRUPTED);
+}
+
 /* A line, or an event, that will never be stored. */
 static void tell_bad(struct import *import, uint64_t number, const char *message)
 {
@@ -175,6 +214,8 @@ static void tell_refused(struct import *import, const struct batch *batch,
 	snprintf(message, sizeof message, "%s: %s (stream %.60s)", annal_code_name(error->code),
 		 error->message, batch->stream);
 	tell_bad(import, batch->numbers[first], message);
+	if (batch->single == UINT32_MAX)
+		import->bad += batch->count - 1; /* as whole as it was sent */
 }
 
 /* ---- batches ---- */
@@ -230,6 +271,13 @@ static void next_single(struct import *import, struct batch *batch)
 		finish_batch(import, batch);
 }
 
+/* Some event of the batch is refused, perhaps not all. */
+static bool is_about_events(enum annal_code code)
+{
+	return code == ANNAL_EVENT_ID_CONFLICT || code == ANNAL_INVALID_ARGUMENT ||
+	       code == ANNAL_TOO_LARGE;
+}
+
 static void batch_done(void *arg, enum annal_code code, const struct annal_append_result *result,
 		       const struct annal_error *error)
 {
@@ -255,7 +303,7 @@ static void batch_done(void *arg, enum annal_code code, const struct annal_appen
 				      error->message);
 			stop(import, TOOL_UNREACHABLE);
 		}
-	} else if (code == ANNAL_EVENT_ID_CONFLICT && !one_by_one && batch->count > 1) {
+	} else if (is_about_events(code) && !one_by_one && batch->count > 1 && !import->stop) {
 		batch->single = 0;
 		send_batch(import, batch);
 		return;
@@ -339,6 +387,7 @@ static void wait_for_room(struct import *import)
 
 	while (!import->stop && (import->free == NULL || import->pending_bytes > PENDING_BYTES)) {
 		annal_poll(client, 100);
+		look_for_interruption(import);
 		show_progress(import);
 	}
 	while (!import->stop && import->arguments->rate > 0) {
@@ -349,6 +398,7 @@ static void wait_for_room(struct import *import)
 		if (left_ms <= 0)
 			break;
 		annal_poll(client, left_ms < 100 ? (uint32_t)left_ms : 100);
+		look_for_interruption(import);
 		show_progress(import);
 	}
 }
@@ -419,6 +469,9 @@ static void read_lines(struct import *import)
 
 	buffer_init(&own);
 	while (!import->stop && (status = tool_source_next(&import->source, &text, &error)) == 1) {
+		look_for_interruption(import);
+		if (import->stop) /* what came last may be half a line */
+			break;
 		take_line(import, text, &own);
 		/* Keep the connection going while lines are cheap to read. */
 		if (import->lines % 64 == 0) {
@@ -427,7 +480,8 @@ static void read_lines(struct import *import)
 		}
 	}
 	buffer_close(&own);
-	if (status < 0) {
+	look_for_interruption(import);
+	if (status < 0 && !import->told_interrupted) {
 		clear_progress();
 		tool_complain("import: %s", error.message);
 		stop(import, TOOL_REFUSED);
@@ -436,6 +490,7 @@ static void read_lines(struct import *import)
 		submit(import);
 	while (annal_in_flight(import->tool->client) > 0) {
 		annal_poll(import->tool->client, 100);
+		look_for_interruption(import);
 		show_progress(import);
 	}
 }
@@ -495,6 +550,7 @@ static enum tool_exit import_all(struct tool *tool, const struct arguments *argu
 		tool_complain("import: %s", error.message);
 		import->outcome = TOOL_USAGE;
 	} else {
+		import->source.interrupted = &interrupted;
 		read_lines(import);
 		if (import->outcome == TOOL_DONE && import->bad > 0)
 			import->outcome = TOOL_REFUSED;
@@ -513,6 +569,11 @@ static enum tool_exit import_all(struct tool *tool, const struct arguments *argu
 			      " lines had no \"id\": theirs come from line number "
 			      "and text, so importing the same file again stores nothing twice",
 			      import->without_id);
+	if (outcome == TOOL_INTERRUPTED)
+		tool_complain("import: %" PRIu64 " events of the first %" PRIu64
+			      " lines are stored: the same command again goes on, and stores "
+			      "nothing twice",
+			      summary->stored + summary->duplicates, import->source.line);
 	free_import(import);
 	return outcome;
 }
@@ -527,6 +588,8 @@ enum tool_exit tool_import_file(struct tool *tool, const char *path, struct impo
 static enum tool_exit run(struct tool *tool)
 {
 	struct import_summary summary;
+
+	catch_interruption();
 	enum tool_exit outcome = import_all(tool, tool->arguments, &summary);
 
 	if (outcome != TOOL_USAGE)
@@ -538,11 +601,14 @@ const struct tool_command tool_import = {
 	.name = "import",
 	.operands = "FILE",
 	.summary = "Append the events of a file: NDJSON, also .zst, - for stdin.",
-	.details =
-		"A line is {\"stream\":TEXT, \"type\":TEXT, \"id\":UUID, \"data\":JSON, "
-		"\"metadata\":JSON, \"tags\":[TEXT...]}; data_base64 and metadata_base64 stand for "
-		"bytes that are no JSON. Safe to run again after any interruption.\n"
-		"Example: annal import history.ndjson.zst --rate 5000",
+	.details = "A line is {\"stream\":TEXT, \"type\":TEXT, \"id\":UUID, \"data\":JSON, "
+		   "\"metadata\":JSON, \"tags\":[TEXT...]}; what is no JSON stands in data_text, "
+		   "or in "
+		   "data_base64, and so does metadata. Each stream keeps the order of the file; "
+		   "events "
+		   "of different streams that stand near each other may change places. Safe to run "
+		   "again after any interruption.\n"
+		   "Example: annal import history.ndjson.zst --rate 5000",
 	.options = options,
 	.parse = parse,
 	.arguments_size = sizeof(struct arguments),

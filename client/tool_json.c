@@ -103,18 +103,38 @@ static void append_on_one_line(struct buffer *into, struct annal_bytes json)
 		buffer_append(into, at[i] == '\n' || at[i] == '\r' ? " " : &at[i], 1);
 }
 
-void tool_json_payload(struct buffer *into, const char *name, struct annal_bytes payload)
+static bool is_space(char byte)
 {
+	return byte == ' ' || byte == '\t' || byte == '\n' || byte == '\r';
+}
+
+/* Whether JSON that stands in a line as it is comes back as the same bytes. */
+static bool survives_a_line(struct annal_bytes json)
+{
+	const char *text = json.data;
+
+	return !is_space(text[0]) && !is_space(text[json.size - 1]) &&
+	       memchr(text, '\n', json.size) == NULL && memchr(text, '\r', json.size) == NULL;
+}
+
+void tool_json_payload(struct buffer *into, const char *name, struct annal_bytes payload,
+		       enum tool_payload how)
+{
+	struct span bytes = span_of(payload.data, payload.size);
+
 	buffer_append(into, "\"", 1);
 	buffer_append_span(into, span_of_string(name));
-	if (tool_is_json(payload)) {
+	if (tool_is_json(payload) && (how == TOOL_PAYLOAD_SHOWN || survives_a_line(payload))) {
 		buffer_append(into, "\":", 2);
 		append_on_one_line(into, payload);
-		return;
+	} else if (text_is_utf8(bytes)) {
+		buffer_append_span(into, span_of_string("_text\":"));
+		tool_json_string(into, bytes);
+	} else {
+		buffer_append_span(into, span_of_string("_base64\":\""));
+		tool_base64(into, bytes);
+		buffer_append(into, "\"", 1);
 	}
-	buffer_append_span(into, span_of_string("_base64\":\""));
-	tool_base64(into, span_of(payload.data, payload.size));
-	buffer_append(into, "\"", 1);
 }
 
 void tool_time(int64_t time_ns, char text[40])

@@ -131,22 +131,39 @@ static int take_base64(const json_t *value, const char *key, size_t *at, size_t 
 	return 0;
 }
 
+static int take_text(const json_t *value, const char *key, size_t *at, size_t *size,
+		     struct buffer *bytes, struct error *error)
+{
+	if (!json_is_string(value))
+		return wrong(error, key, "is no text");
+	*at = bytes->size;
+	*size = json_string_length(value);
+	buffer_append(bytes, json_string_value(value), *size);
+	return 0;
+}
+
 static int take_payload(struct span text, const json_t *object, const char *key, size_t *at,
 			size_t *size, struct buffer *bytes, struct error *error)
 {
-	char base64_key[32];
+	char base64_key[32], text_key[32];
 	struct span value;
 
 	snprintf(base64_key, sizeof base64_key, "%s_base64", key);
+	snprintf(text_key, sizeof text_key, "%s_text", key);
+	const json_t *json = json_object_get(object, key);
 	const json_t *base64 = json_object_get(object, base64_key);
+	const json_t *plain = json_object_get(object, text_key);
 
 	*at = bytes->size;
 	*size = 0;
-	if (base64 != NULL && json_object_get(object, key) != NULL)
-		return wrong(error, base64_key, "stands beside the same as JSON: one of them");
+	if ((json != NULL) + (base64 != NULL) + (plain != NULL) > 1)
+		return wrong(error, base64 != NULL ? base64_key : text_key,
+			     "stands beside the same in another form: one of them");
 	if (base64 != NULL)
 		return take_base64(base64, base64_key, at, size, bytes, error);
-	if (json_object_get(object, key) == NULL)
+	if (plain != NULL)
+		return take_text(plain, text_key, at, size, bytes, error);
+	if (json == NULL)
 		return 0;
 	if (!find_member(text, key, &value))
 		return wrong(error, key, "is written with escapes in its name");
@@ -200,6 +217,27 @@ static int take_id(struct span text, uint64_t number, const json_t *object, stru
 	return 0;
 }
 
+static int take_expect(const json_t *object, struct tool_line *line, struct error *error)
+{
+	const json_t *value = json_object_get(object, "expected_version");
+	const char *word = json_is_string(value) ? json_string_value(value) : "";
+
+	if (value == NULL)
+		return 0;
+	line->has_expect = true;
+	if (json_is_integer(value) && json_integer_value(value) >= 0)
+		line->expect = (struct annal_expect){ANNAL_EXPECT_VERSION,
+						     (uint64_t)json_integer_value(value)};
+	else if (strcmp(word, "no_stream") == 0)
+		line->expect.kind = ANNAL_EXPECT_NO_STREAM;
+	else if (strcmp(word, "stream_exists") == 0)
+		line->expect.kind = ANNAL_EXPECT_STREAM_EXISTS;
+	else if (strcmp(word, "any") != 0)
+		return wrong(error, "expected_version",
+			     "is no version, nor any, no_stream, stream_exists");
+	return 0;
+}
+
 static int take_all(struct span text, uint64_t number, const json_t *object, struct tool_line *line,
 		    struct buffer *bytes, struct error *error)
 {
@@ -217,6 +255,8 @@ static int take_all(struct span text, uint64_t number, const json_t *object, str
 		status = take_tags(object, line, bytes, error);
 	if (status == 0)
 		status = take_id(text, number, object, line, error);
+	if (status == 0)
+		status = take_expect(object, line, error);
 	if (status == 0 && line->data_size + line->metadata_size > LIMIT_EVENT_BYTES)
 		status = error_set(error, -EINVAL, "the event is larger than %llu bytes",
 				   (unsigned long long)LIMIT_EVENT_BYTES);

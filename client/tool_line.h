@@ -1,7 +1,8 @@
 /*
  * One line of an import: {"stream": …, "type": …, "id"?: UUID, "data"?: any JSON, "metadata"?: any
- * JSON, "tags"?: [text…]}. data_base64 and metadata_base64 stand for bytes that are no JSON. Data
- * is kept as the line has it, byte by byte. Other keys are ignored.
+ * JSON, "tags"?: [text…]}. Data is kept as the line has it, byte by byte; for what is no JSON there
+ * are data_text (the text of a JSON string) and data_base64, and the same of metadata.
+ * "expected_version" counts for `annal append --batch` alone. Other keys are ignored.
  */
 #ifndef CLIENT_TOOL_LINE_H
 #define CLIENT_TOOL_LINE_H
@@ -19,6 +20,8 @@ struct tool_line {
 	size_t metadata_at, metadata_size;
 	size_t tags_at; /* one after the other, each zero-terminated */
 	size_t tags_count;
+	bool has_expect;
+	struct annal_expect expect;
 };
 
 /* 0, or -EINVAL with a message that says what is wrong and what is wanted; then `bytes` is as it

@@ -4,8 +4,6 @@
 #include "base/clock.h"
 #include <inttypes.h>
 
-#define ONE_NODE "read_from=any&follow=off" /* the one in the URL, not its leader */
-
 static enum tool_exit run_ping(struct tool *tool)
 {
 	struct annal_server server;
@@ -37,7 +35,7 @@ const struct tool_command tool_ping = {
 	.name = "ping",
 	.summary = "Ask a node whether it is there, and how long that takes.",
 	.details = "Example: annal ping --url annal://127.0.0.1:7002",
-	.client_options = ONE_NODE,
+	.client_options = TOOL_ONE_NODE,
 	.run = run_ping,
 };
 
@@ -62,7 +60,7 @@ const struct tool_command tool_stats = {
 	.name = "stats",
 	.summary = "Show a node's counters and gauges.",
 	.details = "Example: annal stats --url annal://127.0.0.1:7002",
-	.client_options = ONE_NODE,
+	.client_options = TOOL_ONE_NODE,
 	.run = run_stats,
 };
 
@@ -105,12 +103,47 @@ binary:
 	return json_stringn(text, size);
 }
 
+/* The head of the leader, as far as it can be asked; 0: it cannot. */
+static uint64_t ask_leader(const struct tool *tool)
+{
+	struct annal_client *client = tool_connect(tool, tool->url, "read_from=leader");
+	struct annal_server server;
+	struct annal_pong pong;
+	uint64_t head = 0;
+
+	/* The greeting of any node tells who leads. */
+	if (client != NULL && annal_hello(client, &server) == ANNAL_OK && server.leader_id > 0 &&
+	    annal_ping(client, &pong) == ANNAL_OK && pong.role.size == 6 &&
+	    memcmp(pong.role.data, "leader", 6) == 0)
+		head = pong.head;
+	annal_client_free(client);
+	return head;
+}
+
+/* A node waits for a position that it has not applied yet. There is nothing to wait for when the
+ * leader has none of it either. */
+static bool is_beyond(const struct tool *tool, uint64_t position, uint64_t *head)
+{
+	struct annal_pong pong;
+
+	if (annal_ping(tool->client, &pong) != ANNAL_OK || position <= pong.head)
+		return false;
+	*head = ask_leader(tool);
+	return *head > 0 && position > *head;
+}
+
 static enum tool_exit run_digest(struct tool *tool)
 {
 	const struct arguments *arguments = tool->arguments;
-	uint64_t position = arguments->position;
+	uint64_t position = arguments->position, head;
 	struct annal_bytes hash;
 
+	if (position > 0 && is_beyond(tool, position, &head)) {
+		tool_complain("digest: position %" PRIu64
+			      " is beyond the head of the store, which is %" PRIu64,
+			      position, head);
+		return TOOL_REFUSED;
+	}
 	if (annal_digest(tool->client, &position, &hash) != ANNAL_OK)
 		return tool_failed(tool->client, "digest");
 	tool_print_object(tool, json_pack("{s:I, s:o}", "position", (json_int_t)position, "hash",
@@ -125,6 +158,6 @@ const struct tool_command tool_digest = {
 	.options = options,
 	.parse = parse,
 	.arguments_size = sizeof(struct arguments),
-	.client_options = ONE_NODE,
+	.client_options = TOOL_ONE_NODE,
 	.run = run_digest,
 };

@@ -30,7 +30,7 @@ static void append_string(struct buffer *into, const char *name, struct annal_by
 	append_text(into, ",");
 }
 
-void tool_event_line(struct buffer *into, const struct annal_event *event)
+void tool_event_line(struct buffer *into, const struct annal_event *event, enum tool_payload how)
 {
 	char id[ANNAL_ID_TEXT_BYTES], created[40];
 
@@ -44,11 +44,11 @@ void tool_event_line(struct buffer *into, const struct annal_event *event)
 	append_number(into, "version", event->version);
 	append_string(into, "created", annal_text(created));
 	if (event->data.size > 0) {
-		tool_json_payload(into, "data", event->data);
+		tool_json_payload(into, "data", event->data, how);
 		append_text(into, ",");
 	}
 	if (event->metadata.size > 0) {
-		tool_json_payload(into, "metadata", event->metadata);
+		tool_json_payload(into, "metadata", event->metadata, how);
 		append_text(into, ",");
 	}
 	append_text(into, "\"tags\":[");
@@ -66,14 +66,13 @@ static int cut(struct annal_bytes bytes, size_t most)
 	return (int)(bytes.size < most ? bytes.size : most);
 }
 
-/* Text without control characters, or base64 with a marker; cut to the width of the column. */
-static void append_data(struct buffer *into, struct annal_bytes data)
+void tool_table_data(struct buffer *into, struct annal_bytes data)
 {
 	struct span span = span_of(data.data, data.size);
 
 	if (data.size == 0)
 		return;
-	if (!tool_is_json(data)) {
+	if (!text_is_utf8(span)) {
 		append_text(into, "base64:");
 		span.size = span.size < DATA_COLUMN_BYTES / 2 ? span.size : DATA_COLUMN_BYTES / 2;
 		tool_base64(into, span);
@@ -84,7 +83,10 @@ static void append_data(struct buffer *into, struct annal_bytes data)
 	while (span.size < data.size && span.size > 0 && (span.data[span.size] & 0xc0) == 0x80)
 		span.size--;
 	for (size_t i = 0; i < span.size; i++)
-		buffer_append(into, span.data[i] < 0x20 ? (const uint8_t *)" " : &span.data[i], 1);
+		buffer_append(into,
+			      span.data[i] < 0x20 || span.data[i] == 0x7f ? (const uint8_t *)" "
+									  : &span.data[i],
+			      1);
 	append_text(into, span.size < data.size ? "..." : "");
 }
 
@@ -99,7 +101,7 @@ static void append_row(struct buffer *into, const struct annal_event *event)
 			    (const char *)event->type.data);
 
 	buffer_append(into, head, (size_t)size);
-	append_data(into, event->data);
+	tool_table_data(into, event->data);
 }
 
 void tool_printer_begin(struct tool_printer *printer, enum tool_format format)
@@ -120,7 +122,7 @@ bool tool_print_event(struct tool_printer *printer, const struct annal_event *ev
 	if (printer->format == TOOL_FORMAT_TABLE)
 		append_row(&printer->line, event);
 	else
-		tool_event_line(&printer->line, event);
+		tool_event_line(&printer->line, event, TOOL_PAYLOAD_SHOWN);
 	if (printer->format == TOOL_FORMAT_JSON)
 		fputs(printer->count > 0 ? ",\n" : "\n", stdout);
 	else
@@ -163,4 +165,56 @@ void tool_print_object(const struct tool *tool, json_t *object)
 		json_object_foreach(object, name, value) print_pair(name, value);
 	}
 	json_decref(object);
+}
+
+/* ---- rows ---- */
+
+void tool_rows_begin(struct tool_rows *rows, const struct tool *tool,
+		     const struct tool_column *columns, size_t count)
+{
+	*rows = (struct tool_rows){
+		.format = tool_format(tool), .columns = columns, .columns_count = count};
+	if (rows->format == TOOL_FORMAT_JSON)
+		putchar('[');
+	if (rows->format != TOOL_FORMAT_TABLE)
+		return;
+	for (size_t i = 0; i < count; i++)
+		printf("%s%*s", i > 0 ? " " : "", columns[i].width, columns[i].title);
+	putchar('\n');
+}
+
+static void print_columns(const struct tool_rows *rows, const json_t *object)
+{
+	for (size_t i = 0; i < rows->columns_count; i++) {
+		const struct tool_column *column = &rows->columns[i];
+		const json_t *value = json_object_get(object, column->key);
+
+		printf("%s", i > 0 ? " " : "");
+		if (json_is_integer(value))
+			printf("%*" PRIu64, column->width, (uint64_t)json_integer_value(value));
+		else
+			printf("%*s", column->width,
+			       json_is_string(value) ? json_string_value(value) : "-");
+	}
+	putchar('\n');
+}
+
+void tool_rows_print(struct tool_rows *rows, json_t *object)
+{
+	if (rows->format == TOOL_FORMAT_JSON)
+		fputs(rows->count > 0 ? ",\n" : "\n", stdout);
+	if (rows->format == TOOL_FORMAT_TABLE)
+		print_columns(rows, object);
+	else
+		json_dumpf(object, stdout, JSON_COMPACT);
+	if (rows->format == TOOL_FORMAT_NDJSON)
+		putchar('\n');
+	rows->count++;
+	json_decref(object);
+}
+
+void tool_rows_end(struct tool_rows *rows)
+{
+	if (rows->format == TOOL_FORMAT_JSON)
+		fputs("\n]\n", stdout);
 }

@@ -15,7 +15,7 @@ enum { KEY_SYSTEM = 256 };
 
 static const struct argp_option read_options[] = {
 	{"all", 'a', NULL, 0, "The whole store instead of a stream", 0},
-	{"from", 'f', "N", 0, "First version wanted; with --all, first position", 0},
+	{"from", 'f', "N", 0, "First version wanted; of the whole store, first position", 0},
 	{"backward", 'b', NULL, 0, "Newest first", 0},
 	{"limit", 'n', "N", 0, "No more than N events", 0},
 	{"system", KEY_SYSTEM, NULL, 0, "With --all: system records too", 0},
@@ -23,12 +23,21 @@ static const struct argp_option read_options[] = {
 	{0},
 };
 
-static void check_read(struct argp_state *state, const struct read_arguments *arguments)
+static void check_read(struct argp_state *state, struct read_arguments *arguments)
 {
-	if (arguments->all == (arguments->stream != NULL))
-		argp_error(state, "either a stream or --all is wanted");
-	if (!arguments->all && arguments->read.system)
+	struct tool *tool = state->input;
+	bool chosen = !tool_query_is_empty(tool->query);
+
+	if (chosen && arguments->stream != NULL)
+		argp_error(state, "a stream is read whole: --query 'stream=NAME type=...' reads "
+				  "some of its events");
+	if ((arguments->all || chosen) == (arguments->stream != NULL))
+		argp_error(state, "a stream, --all, or which events (--type and so on) is wanted");
+	if (arguments->stream != NULL && arguments->read.system)
 		argp_error(state, "--system goes with --all");
+	if (chosen && arguments->read.system)
+		argp_error(state, "--system: no query means system records");
+	arguments->read.query = &tool->built_query;
 }
 
 static error_t parse_read(int key, char *argument, struct argp_state *state)
@@ -107,12 +116,14 @@ static enum tool_exit run_read(struct tool *tool)
 
 const struct tool_command tool_read = {
 	.name = "read",
-	.operands = "STREAM\n--all",
+	.operands = "STREAM\n--all\n--type TYPE ...",
 	.summary = "Read events of a stream, or of the whole store.",
-	.details = "Example: annal read Order-42 --backward --limit 10",
+	.details = "Examples: annal read Order-42 --backward --limit 10\n"
+		   "annal read --type OrderPlaced --tag customer:7",
 	.options = read_options,
 	.parse = parse_read,
 	.arguments_size = sizeof(struct read_arguments),
+	.takes_query = true,
 	.run = run_read,
 };
 

@@ -13,6 +13,11 @@
 #define ZSTD_MAGIC       0xfd2fb528u
 #define ZSTD_MAGIC_BYTES 4u
 
+static bool is_interrupted(const struct tool_source *source)
+{
+	return source->interrupted != NULL && *source->interrupted;
+}
+
 /* More bytes of the file. 1, 0 at its end, negative. */
 static int read_more(struct tool_source *source, struct buffer *into, struct error *error)
 {
@@ -20,7 +25,9 @@ static int read_more(struct tool_source *source, struct buffer *into, struct err
 
 	do
 		got = read(source->fd, buffer_reserve(into, CHUNK_BYTES), CHUNK_BYTES);
-	while (got < 0 && errno == EINTR);
+	while (got < 0 && errno == EINTR && !is_interrupted(source));
+	if (is_interrupted(source))
+		got = 0;
 	if (got < 0)
 		return error_set_errno(error, errno, "cannot read %s", source->name);
 	into->size += (size_t)got;

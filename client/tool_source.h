@@ -5,18 +5,20 @@
 #include "base/buffer.h"
 #include "base/error.h"
 
+#include <signal.h>
 #include <zstd.h>
 
 struct tool_source {
 	const char *name; /* for messages */
 	int fd;
-	bool end;            /* of the file */
-	uint64_t line;       /* number of the line handed out last */
-	uint64_t bytes_read; /* of the file */
-	uint64_t bytes_all;  /* 0: not known */
-	ZSTD_DStream *zstd;  /* NULL: plain */
-	bool frame_open;     /* the compressed data may not end here */
-	struct buffer raw;   /* compressed bytes not yet looked at */
+	const volatile sig_atomic_t *interrupted; /* set: the file ends here; NULL: never */
+	bool end;                                 /* of the file */
+	uint64_t line;                            /* number of the line handed out last */
+	uint64_t bytes_read;                      /* of the file */
+	uint64_t bytes_all;                       /* 0: not known */
+	ZSTD_DStream *zstd;                       /* NULL: plain */
+	bool frame_open;                          /* the compressed data may not end here */
+	struct buffer raw;                        /* compressed bytes not yet looked at */
 	struct buffer text;
 	size_t taken;    /* of text */
 	size_t searched; /* of text: no newline before */

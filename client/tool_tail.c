@@ -16,7 +16,7 @@ struct arguments {
 static const struct argp_option options[] = {
 	{"all", 'a', NULL, 0, "The whole store instead of a stream", 0},
 	{"after", 'f', "N", 0,
-	 "Begin behind that version (with --all: position), or `end`: only new events", 0},
+	 "Begin behind that version (of the whole store: position), or `end`: only new events", 0},
 	{"limit", 'n', "N", 0, "End after N events", 0},
 	{0},
 };
@@ -27,6 +27,18 @@ static void stop(int signal_number)
 {
 	(void)signal_number;
 	stopped = 1;
+}
+
+static void check(struct argp_state *state, const struct arguments *arguments)
+{
+	const struct tool *tool = state->input;
+	bool chosen = !tool_query_is_empty(tool->query);
+
+	if (chosen && arguments->stream != NULL)
+		argp_error(state, "a stream is followed whole: --query 'stream=NAME type=...' "
+				  "follows some of its events");
+	if ((arguments->all || chosen) == (arguments->stream != NULL))
+		argp_error(state, "a stream, --all, or which events (--type and so on) is wanted");
 }
 
 static error_t parse(int key, char *argument, struct argp_state *state)
@@ -49,8 +61,7 @@ static error_t parse(int key, char *argument, struct argp_state *state)
 		tool_operand(state, &arguments->stream, argument);
 		return 0;
 	case ARGP_KEY_END:
-		if (arguments->all == (arguments->stream != NULL))
-			argp_error(state, "either a stream or --all is wanted");
+		check(state, arguments);
 		return 0;
 	default:
 		return ARGP_ERR_UNKNOWN;
@@ -86,6 +97,7 @@ static enum tool_exit run(struct tool *tool)
 {
 	const struct arguments *arguments = tool->arguments;
 	const struct annal_subscribe subscribe = {.stream = arguments->stream,
+						  .query = &tool->built_query,
 						  .after = arguments->after,
 						  .from_end = arguments->from_end};
 	const struct sigaction action = {.sa_handler = stop};
@@ -103,11 +115,13 @@ static enum tool_exit run(struct tool *tool)
 
 const struct tool_command tool_tail = {
 	.name = "tail",
-	.operands = "STREAM\n--all",
+	.operands = "STREAM\n--all\n--type TYPE ...",
 	.summary = "Follow a stream, or the whole store, until interrupted.",
-	.details = "Example: annal tail --all --after end",
+	.details = "Examples: annal tail --all --after end\n"
+		   "annal tail --category Order --after end",
 	.options = options,
 	.parse = parse,
 	.arguments_size = sizeof(struct arguments),
+	.takes_query = true,
 	.run = run,
 };
