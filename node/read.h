@@ -1,8 +1,10 @@
 /*
- * Reads: read_stream, read_all, read_event, stream_info (PROTOCOL, section "Read").
+ * Reads: read_stream, read_all, read_event, stream_info (read.c); load; count, position_at (count.c);
+ * stream_list, category_list, type_list (names.c). PROTOCOL, section "Read".
  *
- *   request ─ arguments ─ wait.h (consistency) ─ lane ─► worker: store_read_*, ─ node_post ─►
- * answer result encoded behind its header
+ *   request ─ arguments ─ wait.h (consistency) ─ lane ─► worker: store_*, ─ node_post ─► answer
+ *                                                  ▲        result encoded behind its header
+ *                                                  └ again ─┘ a count, a part at a time
  *
  * A lane is what one session has under way. It starts the next read when the session's unsent bytes
  * are below LIMIT_OUT_QUEUE_BYTES and its pages under way would stay within LIMIT_SESSION_READS and
@@ -20,6 +22,13 @@
  * - read_event wants exactly one of `position`, `id`, and `stream` with `version`. A position finds
  *   system records too.
  * - Streams whose name begins with `$` can be read by name.
+ * - load gives up to `limit` events (default LIMIT_READ_EVENTS) and takes `max_bytes`, the snapshot
+ *   included; with `end` false the rest is read by read_stream from `next`.
+ * - count counts "all" without a query. It is of the head that it began at, and given up when its
+ *   time is over.
+ * - position_at: the head + 1 when no record is as young as that.
+ * - lists: `next` is the last name of the page, nil at the end.
+ * - a node that belongs to no cluster yet answers NOT_READY, with `wanted` 0.
  */
 #ifndef NODE_READ_H
 #define NODE_READ_H

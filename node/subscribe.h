@@ -19,7 +19,7 @@
  *
  * Memory: a subscription without a page is a small struct; at most LIMIT_SUBSCRIPTION_PAGES pages
  * of a node are in memory, each for a moment: no read transaction and no page is held for a slow
- * reader.
+ * reader. Queries are shared by those that follow an equal one, and bounded in all (followed.h).
  *
  * What PROTOCOL leaves open:
  * - exactly one of `stream` and `query` is given; `system: true` with `query: "all"` shows system
@@ -33,10 +33,12 @@
  * - a window that is used up when there is more to send is falling behind, too.
  * - `window` 0: nothing but what `credit` allows. Credit without a window, or for no subscription
  * of this connection, is ignored.
- * - `checkpoint` is for queries, each time that LIMIT_CHECKPOINT_POSITIONS have passed without a
- * match.
+ * - `checkpoint` is for queries: in history when LIMIT_CHECKPOINT_POSITIONS have passed without a
+ * match; live see progress.c.
  * - `dropped` comes with SHUTTING_DOWN and INTERNAL; resume on another node.
- * - more than LIMIT_SUBSCRIPTIONS on a connection: OVERLOADED {retry_after_ms, reason}.
+ * - more than LIMIT_SUBSCRIPTIONS on a connection, or queries of more than LIMIT_FOLLOWED_BYTES on the
+ * node: OVERLOADED {retry_after_ms, reason}.
+ * - on a node that belongs to no cluster yet: NOT_READY.
  * Loop thread.
  */
 #ifndef NODE_SUBSCRIBE_H
