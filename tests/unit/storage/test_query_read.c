@@ -233,7 +233,164 @@ static void an_empty_store_has_no_matches(void **state)
 	model_free(model);
 }
 
-/* ---- long lists ---- */
+/* ---- lists of many chunks ---- */
+
+#define NUMBERS 60000u
+
+static const uint32_t divisors[] = {1, 2, 3, 7, 100, 977, 20011};
+
+/* The event at position n has a tag for each of the divisors that divide n; its type is n's parity. */
+static void fill_numbers(struct store *store)
+{
+	char tags[COUNT_OF(divisors)][16];
+	struct error error;
+	uint64_t number = 0;
+
+	for (uint32_t i = 0; i < COUNT_OF(divisors); i++)
+		snprintf(tags[i], sizeof tags[i], "by %u", divisors[i]);
+	for (uint64_t index = 1; number < NUMBERS; index++) {
+		struct feed_append append = feed_single("Number-1", index);
+
+		for (append.event_count = 0; append.event_count < 16 && number < NUMBERS;) {
+			struct feed_event *event = &append.events[append.event_count++];
+
+			*event = append.events[0];
+			event->type = span_of_string(++number % 2 == 0 ? "even" : "odd");
+			bytes_set_be64(event->id + 8, number);
+			event->tag_count = 0;
+			for (uint32_t i = 1; i < COUNT_OF(divisors) && event->tag_count < 4; i++)
+				if (number % divisors[i] == 0)
+					event->tags[event->tag_count++] = span_of_string(tags[i]);
+		}
+		assert_ok(feed_apply(store, index, &append, NULL, &error));
+		if (index % 700 == 0)
+			assert_ok(store_flush(store, &error));
+	}
+}
+
+struct numbers {
+	uint32_t both[2]; /* divisors of the first item */
+	uint32_t other;   /* of the second; 0: there is none */
+	bool even;
+};
+
+static bool numbers_match(const struct numbers *numbers, uint64_t number)
+{
+	bool first = number % numbers->both[0] == 0 && number % numbers->both[1] == 0 &&
+		     (!numbers->even || number % 2 == 0);
+
+	return first || (numbers->other != 0 && number % numbers->other == 0);
+}
+
+static void numbers_query(const struct numbers *numbers, struct query *query, char text[3][16])
+{
+	query_clear(query);
+	query_add_item(query);
+	query_add_name(query, QUERY_TYPES, span_of_string("even"));
+	if (!numbers->even)
+		query_add_name(query, QUERY_TYPES, span_of_string("odd"));
+	for (uint32_t i = 0; i < 2; i++) {
+		snprintf(text[i], 16, "by %u", numbers->both[i]);
+		if (numbers->both[i] > 1)
+			query_add_name(query, QUERY_TAGS, span_of_string(text[i]));
+	}
+	if (numbers->other == 0)
+		return;
+	snprintf(text[2], 16, "by %u", numbers->other);
+	query_add_item(query);
+	query_add_name(query, QUERY_TAGS, span_of_string(text[2]));
+}
+
+static void check_numbers_read(struct store *store, const struct numbers *numbers,
+			       const struct query *query, const struct read_range *range)
+{
+	uint64_t position = range->from, count = 0;
+	struct page page;
+	struct error error;
+
+	buffer_init(&page.records);
+	assert_ok(store_read_query(store, query, range, &page, &error));
+	struct span rest = buffer_span(&page.records);
+
+	for (; position >= 1 && position <= NUMBERS && count < range->limit;
+	     position += range->backward ? UINT64_MAX : 1) {
+		struct record record;
+
+		if (!numbers_match(numbers, position))
+			continue;
+		assert_int_equal(record_parse(rest, &record), 0);
+		assert_int_equal(record.position, position);
+		rest = span_of(rest.data + record.bytes.size, rest.size - record.bytes.size);
+		count++;
+	}
+	assert_int_equal(page.count, count);
+	assert_int_equal(page.next, position);
+	buffer_close(&page.records);
+}
+
+static void check_numbers(struct store *store, const struct numbers *numbers, uint64_t *seed)
+{
+	struct query_tally tally = {0};
+	struct query query;
+	char text[3][16];
+	struct error error;
+	uint64_t count = 0, found = 0;
+
+	query_init(&query);
+	numbers_query(numbers, &query, text);
+	for (int i = 0; i < 10; i++) {
+		struct read_range range = {.from = 1 + unit_random(seed) % NUMBERS,
+					   .backward = unit_random(seed) % 2 == 0,
+					   .limit = 1 + (uint32_t)(unit_random(seed) % 2000),
+					   .bytes_max = 4 * MIB};
+
+		check_numbers_read(store, numbers, &query, &range);
+		uint64_t after = unit_random(seed) % NUMBERS, next = after + 1;
+
+		while (next <= NUMBERS && !numbers_match(numbers, next))
+			next++;
+		assert_ok(find(store, &query, after, &found, &error));
+		assert_int_equal(found, next <= NUMBERS ? next : 0);
+	}
+	for (uint64_t number = 1; number <= NUMBERS; number++)
+		count += numbers_match(numbers, number);
+	while (!tally.end)
+		assert_ok(store_count(store, &query, &tally, &error));
+	assert_int_equal(tally.count, count);
+	query_close(&query);
+}
+
+static void run_numbers(bool in_memory, uint64_t seed)
+{
+	struct feed_place place;
+	struct error error;
+
+	feed_place_init(&place, in_memory);
+	struct store *store = feed_store(&place);
+	fill_numbers(store);
+	for (int i = 0; i < 60; i++) {
+		struct numbers numbers = {.even = unit_random(&seed) % 2 == 0};
+
+		numbers.both[0] = divisors[unit_random(&seed) % COUNT_OF(divisors)];
+		numbers.both[1] = divisors[unit_random(&seed) % COUNT_OF(divisors)];
+		if (unit_random(&seed) % 2 == 0)
+			numbers.other = divisors[1 + unit_random(&seed) % 6];
+		check_numbers(store, &numbers, &seed);
+		if (i == 40)
+			assert_ok(store_flush(store, &error));
+	}
+	store_close(store);
+	feed_place_close(&place);
+}
+
+static void lists_of_many_chunks_are_found_in(void **state)
+{
+	(void)state;
+	run_numbers(true, 1);
+	run_numbers(false, 2);
+}
+
+/* ---- budgets ---- */
 
 /* `events` events "happened" in one stream; those whose number divides by 1,000 are "special". */
 static void fill(struct store *store, const char *stream, uint32_t events)
@@ -459,6 +616,7 @@ int main(void)
 		cmocka_unit_test(an_empty_store_has_no_matches),
 		cmocka_unit_test(queries_find_what_the_model_finds_in_memory),
 		cmocka_unit_test(queries_find_what_the_model_finds_on_disk),
+		cmocka_unit_test(lists_of_many_chunks_are_found_in),
 		cmocka_unit_test(what_a_prefix_may_look_at_does_not_depend_on_flushes),
 		cmocka_unit_test(a_read_by_prefix_goes_on_where_it_stopped),
 		cmocka_unit_test(pages_are_of_one_moment_while_others_write),
