@@ -585,7 +585,9 @@ int store_read_version(struct store *store, struct span stream, uint64_t version
 	if (version == 0)
 		return error_set(error, -ENOENT, "versions begin at 1");
 	int rc = store_read_stream(store, stream, &range, &page, &status, error);
-	if (rc == 0 && (page.count == 0 || version < status.first_version)) {
+	bool found = rc == 0 && page.count > 0 &&
+		     record_version(page.records.data + into->size) == version;
+	if (rc == 0 && !found) {
 		page.records.size = into->size;
 		rc = error_set(error, -ENOENT,
 			       "the stream has no readable version %llu: it has %llu to %llu",
