@@ -151,8 +151,8 @@ static void a_list_is_bounded_in_bytes(void **state)
 	memset(name, 'x', sizeof name);
 	name[1024] = '\0';
 	for (int i = 0; i < 100; i++) {
-		snprintf(name, 4, "%03d", i);
-		name[3] = 'x';
+		name[0] = (char)('0' + i / 10);
+		name[1] = (char)('0' + i % 10);
 		harness_append(&harness, name, 1);
 	}
 	snprintf(arguments, sizeof arguments, "{}");

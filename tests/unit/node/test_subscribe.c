@@ -326,7 +326,7 @@ static void queries_have_a_bound(void **state)
 {
 	struct client *client = &subscribers[3].client;
 	struct buffer text;
-	char tag[32];
+	char tag[64];
 
 	(void)state;
 	buffer_init(&text);
