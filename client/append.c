@@ -1,5 +1,29 @@
 #include "client/client.h"
 
+static uint32_t count_events(const struct annal_append *append)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < append->writes_count; i++)
+		count += append->writes[i].events_count;
+	return (uint32_t)count; /* of at most 10,000 writes with 10,000 events each */
+}
+
+/* The answer to an append of so many events, in one write or several. */
+static bool decode_result(struct annal_client *client, struct span answer, uint32_t events,
+			  bool one_write, struct annal_append_result *result)
+{
+	if (!decode_append_result(answer, events > 0, result, &client->versions))
+		return false;
+	/* Only the short form of the request makes nodes tell these two. */
+	if (one_write && result->version == 0 && result->versions_count == 1) {
+		result->version = result->versions[0].version;
+		if (result->version >= events)
+			result->first_version = result->version - events + 1;
+	}
+	return true;
+}
+
 /* An encoded call, or NULL with the error set. */
 static struct call *new_append(struct annal_client *client, const struct annal_append *append)
 {
@@ -27,7 +51,8 @@ static struct call *new_append(struct annal_client *client, const struct annal_a
 	/* Every event has an id; checks and a checkpoint alone may be done twice. */
 	call->idempotent = true;
 	call->has_ids = append->writes_count > 0;
-	call->has_events = append->writes_count > 0;
+	call->events = count_events(append);
+	call->one_write = append->writes_count == 1;
 	call->writes = true;
 	return call;
 }
@@ -48,7 +73,8 @@ enum annal_code annal_append(struct annal_client *client, const struct annal_app
 
 	if (code != ANNAL_OK)
 		return code;
-	if (!decode_append_result(answer, append->writes_count > 0, &decoded, &client->versions))
+	if (!decode_result(client, answer, count_events(append), append->writes_count == 1,
+			   &decoded))
 		return call_bad_answer(client, "append");
 	client_observe(client, decoded.position);
 	if (result != NULL)
@@ -74,7 +100,7 @@ static void append_done(struct annal_client *client, struct call *call, enum ann
 	struct annal_append_result result;
 
 	if (code == ANNAL_OK &&
-	    !decode_append_result(answer, call->has_events, &result, &client->versions)) {
+	    !decode_result(client, answer, call->events, call->one_write, &result)) {
 		decode_error_set(&client->answer_error, ANNAL_BAD_ANSWER,
 				 "the answer to append is not as specified");
 		client->answer_error.public.outcome_unknown = true;

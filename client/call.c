@@ -48,7 +48,8 @@ struct call *call_new(struct annal_client *client)
 	call->backup_done = NULL;
 	call->once = false;
 	call->has_ids = false;
-	call->has_events = false;
+	call->events = 0;
+	call->one_write = false;
 	return call;
 }
 

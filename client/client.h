@@ -47,8 +47,9 @@ struct call {
 	bool writes;     /* has an outcome that matters */
 	bool once;       /* OVERLOADED ends it: it is not tried again */
 	bool has_ids;    /* of events: what an earlier attempt did is recognized by them */
-	bool has_events; /* the answer tells their positions */
 	bool maybe_happened;
+	uint32_t events;   /* of all writes together: the answer tells their positions */
+	bool one_write;    /* and then their versions */
 	struct node *node; /* NULL: waiting */
 	uint32_t slot, msgid;
 	uint32_t attempts;

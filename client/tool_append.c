@@ -335,7 +335,7 @@ static enum tool_exit run(struct tool *tool)
 const struct tool_command tool_append = {
 	.name = "append",
 	.operands = "STREAM --type TYPE\n--batch FILE",
-	.summary = "Append an event to a stream, or several events in one atomic step.",
+	.summary = "Append an event to a stream, or a file of them in one step.",
 	.details = "Examples: annal append Order-42 --type OrderPlaced --data '{\"total\":12}' "
 		   "--expect no_stream\n"
 		   "annal append Course-7 --type Enrolled --tags course:7,student:3 --if-none "

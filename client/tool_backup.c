@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #define BACKUP_MS        (3600u * 1000u)
+#define CATCH_UP_MS      10000u
 #define PROGRESS_TERM_MS 300
 #define PROGRESS_LINE_MS 5000
 
@@ -104,9 +105,33 @@ static void look(struct backing_up *backing_up)
 	json_decref(stats);
 }
 
+/*
+ * A follower is behind the leader by a moment: what was acknowledged before must be in the file. False:
+ * there is no node. Without a leader a node still has what it has.
+ */
+static bool wait_for_head(struct tool *tool)
+{
+	const struct annal_read read = {.limit = 1,
+					.consistency = ANNAL_CONSISTENCY_LINEARIZABLE,
+					.timeout_ms = CATCH_UP_MS};
+	struct annal_page *page;
+	enum annal_code code = annal_read(tool->client, &read, &page);
+
+	if (code == ANNAL_OK)
+		annal_page_free(page);
+	else if (code != ANNAL_UNREACHABLE)
+		tool_complain("backup: the node cannot tell whether it has all that was "
+			      "acknowledged (%s): the file will have what it has",
+			      annal_code_name(code));
+	return code != ANNAL_UNREACHABLE;
+}
+
 static enum tool_exit run_backup(struct tool *tool)
 {
 	const struct arguments *arguments = tool->arguments;
+
+	if (!wait_for_head(tool))
+		return tool_failed(tool->client, "backup");
 	struct backing_up backing_up = {.tool = tool, .begin_ns = clock_monotonic_ns()};
 	int64_t look_ms = clock_monotonic_ms() + progress_ms();
 
@@ -126,7 +151,7 @@ static enum tool_exit run_backup(struct tool *tool)
 const struct tool_command tool_backup = {
 	.name = "backup",
 	.operands = "PATH",
-	.summary = "Let a node write everything it keeps into one file, while it works.",
+	.summary = "Let a node write all it keeps into one file, while it works.",
 	.details =
 		"PATH is on the disk of the node, the first one in the URL that answers. "
 		"Interrupted, "
@@ -204,7 +229,7 @@ static enum tool_exit run_verify(struct tool *tool)
 const struct tool_command tool_verify = {
 	.name = "verify",
 	.operands = "FILE",
-	.summary = "Check a backup file: every checksum, position and the running hash.",
+	.summary = "Check a backup file: checksums, positions, running hash.",
 	.details = "Needs no cluster. A data directory is checked by `annald verify`.\n"
 		   "Example: annal verify /var/backups/annal-monday",
 	.parse = parse_verify,

@@ -82,11 +82,13 @@ static void make_writes(struct tool_batch *batch)
 	batch->tags = memory_zeroed(tags + 1, sizeof batch->tags[0]);
 	tags = 0;
 	for (size_t i = 0; i < batch->count; i++) {
-		const struct tool_line *line = &batch->lines[i];
+		struct tool_line *line = &batch->lines[i];
 		const char *stream = bytes + line->stream_at;
 		struct annal_write *last =
 			batch->writes_count > 0 ? &batch->writes[batch->writes_count - 1] : NULL;
 
+		if (!line->has_id) /* the one that depends on the text is for files imported twice */
+			annal_new_id(line->id);
 		fill_event(batch, line, &batch->events[i], &batch->tags[tags]);
 		tags += line->tags_count;
 		if (last != NULL && strcmp(last->stream, stream) == 0)

@@ -269,7 +269,9 @@ void wire_write_checkpoint(struct buffer *buffer, const struct annal_checkpoint 
 
 void wire_append(struct wire_request *request, const struct annal_append *append)
 {
-	bool single = append->writes_count == 1;
+	/* Checks, conditions and a checkpoint stand beside `writes` alone. */
+	bool single = append->writes_count == 1 && append->checks_count == 0 &&
+		      append->conditions_count == 0 && append->checkpoint == NULL;
 	struct buffer *bytes = &request->bytes;
 	uint32_t pairs = single ? write_pairs(&append->writes[0]) : 1;
 
