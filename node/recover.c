@@ -98,6 +98,13 @@ static int look_at_log(struct recovery *recovery, struct error *error)
 	recovery->covers = !recovery->status.ingesting &&
 			   (!facts->has_snapshot ||
 			    facts->manifest.applied_index <= recovery->status.applied_index);
+	if (!recovery->covers && recovery->status.horizon > recovery->status.head)
+		return error_set(error, -ENODATA,
+				 "%s: this node was catching up, and what it has up to position "
+				 "%" PRIu64 " is not whole without the records up to %" PRIu64
+				 ": choose another node, or restore a backup",
+				 recovery->data_dir, recovery->status.head,
+				 recovery->status.horizon);
 	if (!recovery->covers)
 		return 0;
 	return offline_each_command(recovery->offline, recovery->status.applied_index,

@@ -83,22 +83,35 @@ static int finish(const struct backup_options *options, struct backup_writer *wr
 	return backup_writer_publish(writer, error);
 }
 
-int backup_write(struct store *store, const struct backup_options *options,
-		 struct backup_progress *progress, struct error *error)
+static int write_held(struct store *store, const struct backup_options *options,
+		      struct backup_progress *progress, struct error *error)
 {
 	struct backup_writer *writer;
-	struct backup_header header = {0};
+	struct backup_header header;
 	int rc = header_of(store, &header, error);
 
-	*progress = (struct backup_progress){.wanted = header.position};
 	if (rc == 0)
 		rc = backup_writer_open(&writer, options->path, &header, error);
 	if (rc != 0)
 		return rc;
+	progress->wanted = header.position;
 	rc = copy_all(store, options, writer, progress, error);
 	if (rc == 0)
 		rc = finish(options, writer, progress, error);
 	backup_writer_close(writer);
+	return rc;
+}
+
+int backup_write(struct store *store, const struct backup_options *options,
+		 struct backup_progress *progress, struct error *error)
+{
+	int rc;
+
+	*progress = (struct backup_progress){0};
+	/* A hole that came while it is written could reach back over what was written. */
+	store_hold_trim(store);
+	rc = write_held(store, options, progress, error);
+	store_release_trim(store);
 	return rc;
 }
 

@@ -2,6 +2,8 @@
 #include "tests/unit/storage/feed.h"
 
 #include "storage/backup.h"
+#include "storage/command.h"
+#include "storage/system.h"
 #include "storage/verify.h"
 
 #include <signal.h>
@@ -234,6 +236,123 @@ static void what_is_applied_meanwhile_is_not_in_it(void **state)
 	feed_place_close(&target_place);
 }
 
+/* ---- with holes ---- */
+
+static void apply_checkpoint(struct store *store, uint64_t index)
+{
+	const struct system_checkpoint checkpoint = {.position = index};
+	struct record_fields fields;
+	struct buffer text, items;
+	struct apply_result result;
+	struct error error;
+	uint8_t id[UUID_BYTES];
+
+	buffer_init(&text);
+	buffer_init(&items);
+	system_checkpoint_fields(span_of_string("one"), &checkpoint, id, &text, &fields);
+	size_t item = command_item_begin(&items);
+
+	command_item_add_checkpoint(&items, NULL, &fields);
+	command_item_end(&items, item);
+	struct span body = feed_command(&items, 1, (int64_t)index * 1000);
+
+	assert_ok(store_apply(store, index, (uint8_t *)(uintptr_t)body.data, body.size, NULL,
+			      &result, &error));
+	buffer_close(&text);
+	buffer_close(&items);
+}
+
+/* Two of three records are checkpoints of one consumer: all but the last can be dropped. */
+static void append_checkpoints(struct store *store, uint64_t first, uint64_t count)
+{
+	struct error error;
+
+	for (uint64_t index = first; index < first + count; index++) {
+		struct feed_append append = feed_single("Order-1", index);
+
+		if (index % 3 == 0)
+			assert_ok(feed_apply(store, index, &append, NULL, &error));
+		else
+			apply_checkpoint(store, index);
+	}
+	assert_ok(store_flush(store, &error));
+}
+
+static void trim_all(struct store *store)
+{
+	struct error error;
+	bool again = true;
+
+	while (again)
+		assert_ok(store_trim(store, &again, &error));
+}
+
+static bool trim_and_go_on(void *arg, const struct backup_progress *progress)
+{
+	struct job *job = arg;
+
+	append_checkpoints(job->store, job->appended, 500);
+	job->appended += 500;
+	trim_all(job->store);
+	return go_on(&(struct job){.store = job->store}, progress);
+}
+
+static void read_raw(struct store *store, uint64_t last, struct buffer *into)
+{
+	struct read_range range = {.from = 1, .limit = 1000000, .bytes_max = 64 * MIB};
+	struct page page = {0};
+	struct error error;
+
+	buffer_init(&page.records);
+	assert_ok(store_read_raw(store, &range, &page, &error));
+	assert_true(page.end && page.next == last + 1);
+	*into = page.records;
+}
+
+static void holes_are_kept_and_none_comes_meanwhile(void **state)
+{
+	const struct place *place = *state;
+	struct feed_place source_place, target_place;
+	struct backup_progress progress;
+	struct backup_report report;
+	struct buffer left, right;
+	struct error error;
+
+	feed_place_init(&source_place, true);
+	feed_place_init(&target_place, true);
+	struct job job = {.store = make_store(&source_place, 0, 0), .appended = 20001};
+
+	append_checkpoints(job.store, 1, 20000);
+	trim_all(job.store);
+	read_raw(job.store, 20000, &left);
+	const struct backup_options options = {
+		.path = place->path, .go_on = trim_and_go_on, .publish = publish, .arg = &job};
+
+	assert_ok(backup_write(job.store, &options, &progress, &error));
+	assert_int_equal(progress.position, 20000);
+	assert_true(job.appended > 20001);
+	assert_ok(backup_file_verify(place->path, NULL, NULL, &report, &error));
+	assert_true(report.holes > 1000);
+	assert_int_equal(report.content_bytes, left.size);
+	struct store *store = restore(place, &target_place);
+
+	read_raw(store, 20000, &right);
+	assert_true(span_equal(buffer_span(&left), buffer_span(&right)));
+	store_close(store);
+	assert_whole(&target_place);
+	/* Nobody holds it any more. */
+	trim_all(job.store);
+	struct store_status status;
+
+	store_get_status(job.store, &status);
+	assert_true(status.superseded < 2000);
+	store_close(job.store);
+	buffer_close(&left);
+	buffer_close(&right);
+	feed_place_close(&source_place);
+	feed_place_close(&target_place);
+}
+
 static void given_up_it_leaves_nothing(void **state)
 {
 	const struct place *place = *state;
@@ -360,6 +479,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(a_store_comes_back_equal_from_its_file),
 		TEST(what_is_applied_meanwhile_is_not_in_it),
+		TEST(holes_are_kept_and_none_comes_meanwhile),
 		TEST(given_up_it_leaves_nothing),
 		TEST(a_disk_that_is_full_is_said_and_leaves_nothing),
 		TEST(a_store_without_an_identity_has_no_backup),
