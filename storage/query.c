@@ -69,7 +69,9 @@ const struct query_item *query_item(const struct query *query, uint32_t index)
 const struct span *query_item_names(const struct query *query, const struct query_item *item,
 				    enum query_part part)
 {
-	return (const struct span *)(const void *)query->names.data + item->first[part];
+	const struct span *names = (const struct span *)(const void *)query->names.data;
+
+	return item->count[part] > 0 ? names + item->first[part] : NULL;
 }
 
 uint32_t query_name_count(const struct query *query)

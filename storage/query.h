@@ -59,6 +59,7 @@ static inline bool query_is_all(const struct query *query)
 	return query->items.size == 0;
 }
 const struct query_item *query_item(const struct query *query, uint32_t index);
+/* item->count[part] of them; NULL when there are none. */
 const struct span *query_item_names(const struct query *query, const struct query_item *item,
 				    enum query_part part);
 uint32_t query_name_count(const struct query *query); /* names and prefixes of all items */

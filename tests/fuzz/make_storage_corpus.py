@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes the seeds of the fuzz targets of storage: records of every form, commands of every kind."""
+"""Writes the seeds of the fuzz targets of storage: records, commands and queries of every kind."""
 import os
 import struct
 
@@ -38,6 +38,28 @@ def expectation(stream, kind=0, version=0, written=1, index=0):
     return section(1, struct.pack("<BBHIQ", kind, written, 0, index, version) + stream)
 
 
+def query_item(types=(), tags=(), categories=(), streams=(), prefix=b""):
+    parts = (types, tags, categories, streams)
+    names = b"".join(struct.pack("<H", len(name)) + name for part in parts for name in part)
+    return struct.pack("<5H", *(len(part) for part in parts), len(prefix)) + names + prefix
+
+
+def query(*items):
+    return struct.pack("<I", len(items)) + b"".join(items)
+
+
+def condition(asked, after=0, index=0):
+    return section(3, struct.pack("<IIQ", index, 0, after) + asked)
+
+
+def checkpoint(number, consumer=b"c", position=5, epoch=0, if_position=None, deleted=False):
+    data = b"\x80" if deleted else (b"\x82" + text(b"position") + bytes([position])
+                                    + text(b"epoch") + bytes([epoch]))
+    kind = b"$checkpoint-deleted" if deleted else b"$checkpoint"
+    return section(4, struct.pack("<QQ", if_position is not None, if_position or 0)
+                   + record(number, b"$checkpoint-" + consumer, kind, data))
+
+
 def item(*sections):
     content = b"".join(sections)
     return struct.pack("<I", len(content)) + content
@@ -58,6 +80,19 @@ RECORDS = {
     "system": record(6, b"$checkpoint-x"), "cut": record(7)[:60],
 }
 
+QUERIES = {
+    "all": query(), "type": query(query_item(types=(b"placed", b"paid"))),
+    "tags": query(query_item(tags=(b"x", b"y"))),
+    "category": query(query_item(categories=(b"Order",))),
+    "streams": query(query_item(streams=(b"Order-1", b"Order-2"))),
+    "prefix": query(query_item(prefix=b"Order-")),
+    "every-part": query(query_item((b"placed",), (b"x",), (b"Order",), (b"Order-1",), b"O")),
+    "items": query(query_item(types=(b"a",)), query_item(tags=(b"b",)), query_item(prefix=b"c")),
+    "system": query(query_item(streams=(b"$snapshot-x",))),
+    "no-part": query(query_item()), "no-name": query(query_item(tags=(b"",))),
+    "cut": query(query_item(types=(b"placed",)))[:-1],
+}
+
 COMMANDS = {
     "term": command(kind=2), "empty": command(), "one": command(ONE), "twice": command(ONE, ONE),
     "two": command(TWO, ONE),
@@ -72,12 +107,29 @@ COMMANDS = {
                              section(2, record(2, b"s")))),
     "long-name": command(item(expectation(b"n" * 500),
                               section(2, record(1, b"n" * 500, tags=(b"x", b"x"))))),
+    "conditions": command(item(condition(query()), expectation(b"Order-1"),
+                               section(2, record(1, tags=(b"x",)))),
+                          item(condition(QUERIES["tags"]), condition(QUERIES["prefix"], 1, 1),
+                               expectation(b"Order-1"), section(2, record(2, tags=(b"x", b"y")))),
+                          item(condition(QUERIES["items"]), condition(QUERIES["tags"], 0, 1),
+                               expectation(b"Order-1"), section(2, record(3))),
+                          item(condition(QUERIES["every-part"])),
+                          item(condition(QUERIES["prefix"]))),
+    "bad-condition": command(item(condition(QUERIES["no-part"]))),
+    "checkpoints": command(item(checkpoint(1)), item(checkpoint(2, epoch=2, if_position=5)),
+                           item(checkpoint(3, epoch=1)), item(checkpoint(4, deleted=True)),
+                           item(checkpoint(5, deleted=True)), item(checkpoint(6, if_position=7)),
+                           item(expectation(b"Order-1"), section(2, record(7)), checkpoint(8))),
+    "no-checkpoint": command(item(section(4, bytes(16) + record(1, b"$checkpoint-x")))),
+    "snapshot": command(item(expectation(b"Order-1", 4, 1, 0), expectation(b"$snapshot-Order-1"),
+                             section(2, record(1, b"$snapshot-Order-1", b"$snapshot")))),
     "unexpected": command(item(section(2, record(1)))), "unknown-tag": command(item(section(9, b""))),
 }
 
 
 def main():
-    for target, seeds in (("fuzz_record", RECORDS), ("fuzz_command", COMMANDS)):
+    for target, seeds in (("fuzz_record", RECORDS), ("fuzz_command", COMMANDS),
+                          ("fuzz_query", QUERIES)):
         folder = os.path.join(HERE, target)
         os.makedirs(folder, exist_ok=True)
         for name, content in seeds.items():
