@@ -8,7 +8,7 @@
  * The other subjects: guard_append.c (the order in which completions and results reach libraft),
  * guard_receive.c (messages that libraft must not see, or not like that), guard_send.c (answers that
  * say too much, and flow), guard_state.c (what is remembered on disk beside libraft's log),
- * guard_members.c (changes of members that are taken back).
+ * guard_members.c (changes of members that are taken back), guard_elect.c (when elections begin).
  *
  * After each event (guard_after_event) libraft's public state is looked at: has it given up, has it
  * become leader, can something go on that was held.
@@ -145,6 +145,7 @@ static void on_tick(struct raft_io *inner)
 	 * none. */
 	if (guard->installing && guard_has(guard, GUARD_SERIAL))
 		return;
+	guard_elect_tick(guard);
 	guard->tick(&guard->io);
 	guard_after_event(guard);
 }

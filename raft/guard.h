@@ -29,7 +29,8 @@ enum guard_row {
 	GUARD_MEMORY = 1 << 10,  /* our own record of term, vote and synced index rules at load */
 	GUARD_MEMBERS = 1 << 11, /* a change of members is taken back by our own copy */
 	GUARD_BATCH = 1 << 12,   /* entries that are loaded own their memory, one by one */
-	GUARD_ALL = (1 << 13) - 1,
+	GUARD_ELECT = 1 << 13,   /* a leader that is gone is not followed; a stall is not its end */
+	GUARD_ALL = (1 << 14) - 1,
 };
 
 /*
@@ -91,9 +92,19 @@ uint64_t guard_log_bytes(const struct guard *guard);
  * a snapshot with trailing 0 for one that replaces the log. */
 unsigned guard_trailing_for(const struct guard *guard, uint64_t bytes);
 
+/*
+ * ---- the process of a peer has ended ----
+ *
+ * The network says so when its connections have broken and it takes no new one. If it was the leader,
+ * this node forgets it; guard_campaign is to be called after the ms that are returned. -1: never.
+ */
+int guard_peer_gone(struct guard *guard, raft_id peer);
+/* Begin an election, unless there is a leader by now. The ms until it is to be called again; -1: never. */
+int guard_campaign(struct guard *guard);
+
 struct guard_counters {
 	uint64_t clamped, dropped, barriers, held_results, held_appends, trimmed, jumped,
-		votes_raised, flow_refused, stripped;
+		votes_raised, flow_refused, stripped, leaders_gone;
 };
 void guard_get_counters(const struct guard *guard, struct guard_counters *counters);
 

@@ -95,6 +95,11 @@ struct guard {
 	struct raft_configuration configuration[2]; /* [0] is the one in force */
 	raft_index configuration_index[2];
 
+	/* Elections. */
+	raft_time ticked_ms;   /* 0: not yet */
+	raft_time campaign_ms; /* when the leader was forgotten */
+	unsigned campaigns;    /* attempts since */
+
 	struct hardstate hard;
 	struct guard_peer peers[GUARD_PEERS];
 	struct guard_dropped *dropped;
@@ -140,6 +145,10 @@ void guard_release_appends(struct guard *guard);
 void guard_drop_results(struct guard *guard);
 /* Keep an AppendEntries result until the barrier is stored; false: deliver it now. */
 bool guard_hold_result(struct guard *guard, const struct raft_message *message);
+
+/* guard_elect.c */
+void guard_elect_vote_asked(struct guard *guard); /* before libraft hears of it */
+void guard_elect_tick(struct guard *guard);       /* the same */
 
 /* guard_receive.c */
 void guard_receive(struct raft_io *inner, struct raft_message *message);

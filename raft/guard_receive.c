@@ -188,6 +188,8 @@ void guard_receive(struct raft_io *inner, struct raft_message *message)
 		drop(guard, message);
 		return;
 	}
+	if (message->type == RAFT_IO_REQUEST_VOTE)
+		guard_elect_vote_asked(guard);
 	if (message->type == RAFT_IO_APPEND_ENTRIES)
 		prepare_append(guard, &message->append_entries);
 	if (guard->failed) {

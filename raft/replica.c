@@ -251,6 +251,8 @@ void replica_open_handles(struct replica *replica)
 	uv_prepare_init(loop, &replica->prepare);
 	uv_check_init(loop, &replica->check);
 	uv_timer_init(loop, &replica->step);
+	uv_timer_init(loop, &replica->campaign);
+	replica->campaign.data = replica;
 	replica->prepare.data = replica;
 	replica->check.data = replica;
 	uv_prepare_start(&replica->prepare, on_prepare);

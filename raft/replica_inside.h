@@ -59,6 +59,7 @@ struct replica {
 	uv_prepare_t prepare; /* before the loop sleeps … */
 	uv_check_t check;     /* … and after it was woken: replica_turn */
 	uv_async_t wake;      /* from the apply thread */
+	uv_timer_t campaign;  /* runs after the leader's end */
 	uv_timer_t step;      /* runs while something waits to come to rest */
 	uv_work_t save;       /* the peers file, off the loop */
 	struct buffer save_bytes;

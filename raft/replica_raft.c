@@ -420,6 +420,30 @@ static void on_receive(void *arg, struct raft_message *message)
 		io_receive(&replica->instance->io, message);
 }
 
+static void on_campaign(uv_timer_t *timer)
+{
+	struct replica *replica = timer->data;
+	int after_ms = -1;
+
+	if (replica->instance != NULL && !replica->instance->io.muted && replica->stop == STOP_NOT)
+		after_ms = guard_campaign(replica->instance->guard);
+	if (after_ms >= 0)
+		uv_timer_start(timer, on_campaign, (uint64_t)after_ms, 0);
+}
+
+static void on_gone(void *arg, uint64_t peer)
+{
+	struct replica *replica = arg;
+	int after_ms = -1;
+
+	if (replica->instance != NULL && !replica->instance->io.muted)
+		after_ms = guard_peer_gone(replica->instance->guard, peer);
+	if (after_ms < 0)
+		return;
+	log_info("replica", "the leader is gone", "leader=%" PRIu64, peer);
+	uv_timer_start(&replica->campaign, on_campaign, (uint64_t)after_ms, 0);
+}
+
 static bool on_review(void *arg, uint64_t peer, const char *endpoint)
 {
 	const struct replica *replica = arg;
@@ -456,5 +480,6 @@ void replica_fill_transport_options(struct replica *replica, struct transport_op
 	options->hello = on_hello;
 	options->judge = on_judge;
 	options->welcomed = on_welcomed;
+	options->gone = on_gone;
 	options->receive = on_receive;
 }

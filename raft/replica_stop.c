@@ -48,7 +48,8 @@ static void on_handle_closed(uv_handle_t *handle)
 static void close_handles(struct replica *replica)
 {
 	uv_handle_t *handles[] = {(uv_handle_t *)&replica->prepare, (uv_handle_t *)&replica->check,
-				  (uv_handle_t *)&replica->wake, (uv_handle_t *)&replica->step};
+				  (uv_handle_t *)&replica->wake, (uv_handle_t *)&replica->step,
+				  (uv_handle_t *)&replica->campaign};
 
 	for (size_t i = 0; i < sizeof handles / sizeof handles[0]; i++) {
 		handles[i]->data = replica;

@@ -127,21 +127,36 @@ static void link_set_timer(struct link *link, uint64_t after_ms)
 	ASSERT(status == 0);
 }
 
+/* One more attempt decides about a peer that is doubted. */
+static void link_retry(struct link *link, bool was_up)
+{
+	struct transport *transport = link->transport;
+	bool gone = link->doubted && !was_up;
+
+	link->state = LINK_WAITING;
+	link_set_timer(link, link->doubted && was_up ? 0 : link->backoff_ms);
+	if (link->backoff_ms < TRANSPORT_BACKOFF_MAX_MS)
+		link->backoff_ms *= 2;
+	if (!gone)
+		return;
+	link->doubted = false;
+	transport->options.gone(transport->options.arg, link->peer);
+}
+
 void transport_link_fail(struct link *link)
 {
+	bool was_up = link->state == LINK_UP;
+
 	ASSERT(link->connection == NULL);
 	if (link->closing)
 		return;
-	if (link->state == LINK_UP)
+	if (was_up)
 		log_info("transport", "lost the connection to peer", "peer=%" PRIu64, link->peer);
 	if (link->purpose == HANDSHAKE_FORMING) {
 		transport_link_close(link);
 		return;
 	}
-	link->state = LINK_WAITING;
-	link_set_timer(link, link->backoff_ms);
-	if (link->backoff_ms < TRANSPORT_BACKOFF_MAX_MS)
-		link->backoff_ms *= 2;
+	link_retry(link, was_up);
 }
 
 static void on_connected(uv_connect_t *request, int status)
@@ -237,6 +252,17 @@ static struct link *link_find(const struct transport *transport, uint64_t peer,
 	while (link != NULL && (link->closing || link->peer != peer || link->purpose != purpose))
 		link = link->next;
 	return link;
+}
+
+void transport_link_doubt(struct transport *transport, uint64_t peer, bool broken)
+{
+	struct link *link = link_find(transport, peer, HANDSHAKE_RAFT);
+
+	if (link == NULL)
+		return;
+	link->doubted = broken;
+	if (broken && link->state == LINK_WAITING)
+		link_set_timer(link, 0);
 }
 
 /* A new link, about to connect; NULL when the endpoint is none. */

@@ -11,6 +11,9 @@
  *      └────────────┴──────────────┴─────────────┴─────────┘  any failure; the wait doubles from 50 ms
  *                                                             to 1 s and starts over once UP
  *
+ * When the connection that a peer made breaks, the link to it is tried at once, and if that fails, too, the
+ * peer is gone: its process has ended, most likely (`gone`).
+ *
  * A link that nobody sent over for 10 s is given up. A message for a link that is not UP is refused, as
  * libraft expects: it sends again. Entries are written from where they lie in libraft's log, which keeps
  * them until the send's callback. When a connection ends, the callbacks of what it had not sent get
@@ -46,6 +49,8 @@ struct transport_options {
 	 * why, for the log. */
 	bool (*welcomed)(void *arg, uint64_t peer, const char *endpoint,
 			 const struct handshake *welcome, char problem[HANDSHAKE_REASON_BYTES]);
+	/* The connection that this peer had made broke, and a new one to it does not come about. */
+	void (*gone)(void *arg, uint64_t peer);
 	/* A checked message, the callee's from now on; server_address is valid during the call. */
 	void (*receive)(void *arg, struct raft_message *message);
 };

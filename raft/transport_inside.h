@@ -53,6 +53,7 @@ struct link {
 	uint32_t backoff_ms;
 	uint32_t attempts;
 	int64_t wanted_ms; /* when somebody last wanted to send */
+	bool doubted;      /* the peer's own connection broke, and this one is not made again yet */
 	bool resolving, closing, timer_closed;
 };
 
@@ -126,5 +127,7 @@ void transport_on_read(uv_stream_t *stream, ssize_t size, const uv_buf_t *buffer
 
 void transport_link_fail(struct link *link); /* its connection is gone */
 void transport_link_close(struct link *link);
+/* The connection that the peer made has broken, or is there again. */
+void transport_link_doubt(struct transport *transport, uint64_t peer, bool broken);
 
 #endif

@@ -33,8 +33,10 @@ static void after_welcome_sent(struct connection *connection, const struct hands
 	connection->greeted =
 		welcome->verdict == HANDSHAKE_ACCEPTED && welcome->purpose == HANDSHAKE_RAFT;
 	connection->deadline_ms = clock_monotonic_ms() + LIMIT_HANDSHAKE_MS;
-	if (connection->greeted)
+	if (connection->greeted) {
 		close_other_incoming(connection);
+		transport_link_doubt(connection->transport, connection->peer, false);
+	}
 	/* A refused peer closes when it has read why; the sweep does it otherwise. */
 }
 
@@ -78,6 +80,7 @@ static void on_welcome(struct connection *connection, const struct handshake *we
 		connection->greeted = true;
 		connection->peer = link->peer;
 		link->state = LINK_UP;
+		link->doubted = false;
 		link->backoff_ms = TRANSPORT_BACKOFF_MS;
 		uv_timer_stop(&link->timer);
 		log_info("transport", "connected to peer", "peer=%" PRIu64 " endpoint=%s",
@@ -253,7 +256,11 @@ void transport_on_read(uv_stream_t *stream, ssize_t size, const uv_buf_t *buffer
 	if (connection->closing || size == 0)
 		return;
 	if (size < 0) {
+		bool broken = connection->incoming && connection->greeted;
+
 		transport_connection_fail(connection);
+		if (broken)
+			transport_link_doubt(connection->transport, connection->peer, true);
 	} else if (buffer->base == (char *)connection->transport->scratch) {
 		reader_feed(connection, connection->transport->scratch, (size_t)size);
 	} else {

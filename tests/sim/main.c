@@ -24,7 +24,7 @@ static const struct {
 	{"commit", GUARD_COMMIT},   {"serial", GUARD_SERIAL},   {"jump", GUARD_JUMP},
 	{"vote", GUARD_VOTE},       {"flow", GUARD_FLOW},       {"failstop", GUARD_FAILSTOP},
 	{"payload", GUARD_PAYLOAD}, {"memory", GUARD_MEMORY},   {"members", GUARD_MEMBERS},
-	{"batch", GUARD_BATCH},
+	{"batch", GUARD_BATCH},     {"elect", GUARD_ELECT},
 };
 #define ROWS (sizeof rows / sizeof rows[0])
 
@@ -162,6 +162,7 @@ struct totals {
 	uint64_t seeds, violations;
 	struct sim_outcome sum;
 	uint64_t slowest_us, slowest_seed;
+	uint64_t failovers, longest_us, longest_seed;
 };
 
 static struct sim_options options_of(const struct arguments *arguments, uint64_t seed,
@@ -241,6 +242,15 @@ static void add(struct totals *totals, const struct sim_outcome *outcome)
 	sum->guard.votes_raised += outcome->guard.votes_raised;
 	sum->guard.flow_refused += outcome->guard.flow_refused;
 	sum->guard.stripped += outcome->guard.stripped;
+	sum->guard.leaders_gone += outcome->guard.leaders_gone;
+	if (outcome->failed_over_us > 0) {
+		totals->failovers++;
+		sum->failed_over_us += outcome->failed_over_us;
+	}
+	if (outcome->failed_over_us > totals->longest_us) {
+		totals->longest_us = outcome->failed_over_us;
+		totals->longest_seed = outcome->seed;
+	}
 	if (outcome->converged_us > totals->slowest_us) {
 		totals->slowest_us = outcome->converged_us;
 		totals->slowest_seed = outcome->seed;
@@ -340,6 +350,13 @@ static void print_totals(const struct arguments *arguments, const struct totals 
 	       " trimmed, %" PRIu64 " stripped, %" PRIu64 " sends refused\n",
 	       "", sum->guard.jumped, sum->guard.votes_raised, sum->guard.trimmed,
 	       sum->guard.stripped, sum->guard.flow_refused);
+	printf("%-16s %12.3f   s of %" PRIu64 " without a leader, at most %.3f s, by seed %" PRIu64
+	       "; %" PRIu64 " leaders forgotten\n",
+	       "failover",
+	       (double)sum->failed_over_us / 1e6 /
+		       (double)(totals->failovers > 0 ? totals->failovers : 1),
+	       totals->failovers, (double)totals->longest_us / 1e6, totals->longest_seed,
+	       sum->guard.leaders_gone);
 	printf("%-16s %12.3f   s, by seed %" PRIu64 "\n", "slowest to agree",
 	       (double)totals->slowest_us / 1e6, totals->slowest_seed);
 	printf("%-16s %12" PRIu64 "\n", "VIOLATIONS", totals->violations);

@@ -35,6 +35,8 @@
 #define SIM_CONVERGE_WITNESS_US (25 * SIM_SECOND)
 /* Then the load goes on for this long, and nothing may wait longer than that. */
 #define SIM_AFTERMATH_US (2 * SIM_SECOND)
+/* Then one leader's process ends for so long; long before, another one leads. */
+#define SIM_FAIL_OVER_DOWN_US (3 * SIM_SECOND)
 /* Without load, all members have the same state within this. */
 #define SIM_SILENCE_US (8 * SIM_SECOND)
 
@@ -90,7 +92,8 @@ struct sim_outcome {
 	char message[SIM_MESSAGE_BYTES];
 	uint64_t trace_hash, events;
 	uint64_t virtual_us;
-	uint64_t converged_us; /* after the last fault */
+	uint64_t converged_us;   /* after the last fault */
+	uint64_t failed_over_us; /* after the end of one leader, in the calm; 0: not tried */
 	uint64_t acknowledged, unknown, refused;
 	uint64_t elections, terms, restores, pulls, snapshots, truncations, restarts;
 	uint64_t witnesses;
@@ -305,6 +308,9 @@ void sim_node_restart_in(struct sim_node *node, uint64_t delay);
 void sim_node_after(struct sim_node *node);
 bool sim_node_leads(const struct sim_node *node);
 bool sim_node_is_up(const struct sim_node *node);
+struct sim_node *sim_leader(struct sim *sim); /* NULL: none */
+/* The others hear that its process has ended, or (a false alarm) believe so. */
+void sim_node_tell_gone(struct sim_node *node);
 static inline struct sim_node *sim_node_of(struct raft_io *io)
 {
 	return io->impl;
@@ -348,6 +354,8 @@ void sim_check_term(struct sim_node *node, raft_term term, raft_id vote);
 void sim_check_manifest(struct sim_node *node, const struct manifest *manifest);
 void sim_check_converged(struct sim *sim);
 bool sim_everybody_has(const struct sim *sim, uint64_t index);
+void sim_check_waiting(struct sim *sim);
+void sim_check_failed_over(struct sim *sim);
 void sim_check_end(struct sim *sim);
 uint64_t sim_hash(const void *data, size_t size);
 
@@ -366,6 +374,7 @@ struct sim {
 
 	bool calm;
 	uint64_t calm_since, converged_at;
+	uint64_t answers_since;   /* what is proposed from then on is answered */
 	unsigned gone;            /* nodes that stay down in the calm */
 	bool quiet;               /* the client has stopped */
 	struct sim_write *writes; /* by id, from 1 */

@@ -176,6 +176,17 @@ static const struct raft *leading(const struct sim *sim)
 	return NULL;
 }
 
+/* A leader's end is heard of: most often long before an election timeout has passed. */
+void sim_check_failed_over(struct sim *sim)
+{
+	uint64_t allowed = sim->profile.election_ms * SIM_MS * 2;
+
+	if (sim->outcome.failed_over_us > allowed)
+		sim_violation(sim,
+			      "%" PRIu64 " ms after the leader's end, none leads (%u ms allowed)",
+			      sim->outcome.failed_over_us / SIM_MS, (unsigned)(allowed / SIM_MS));
+}
+
 static bool member_has(const struct sim *sim, const struct raft_server *server, uint64_t index)
 {
 	const struct sim_node *node = &sim->nodes[server->id];
@@ -201,7 +212,7 @@ void sim_check_converged(struct sim *sim)
 	ASSERT(sim->calm);
 	if (sim->converged_at == 0 && sim->calm_write != 0 &&
 	    sim_everybody_has(sim, sim->calm_write)) {
-		sim->converged_at = sim->now;
+		sim->converged_at = sim->answers_since = sim->now;
 		sim->outcome.converged_us = sim->now - sim->calm_since;
 	}
 	uint64_t allowed = sim->outcome.witnesses > 0 ? SIM_CONVERGE_WITNESS_US : SIM_CONVERGE_US;
@@ -214,12 +225,13 @@ void sim_check_converged(struct sim *sim)
 			      (unsigned)(allowed / SIM_SECOND));
 }
 
-static void check_waiting(struct sim *sim)
+void sim_check_waiting(struct sim *sim)
 {
 	for (uint64_t id = 1; id <= sim->write_count; id++) {
 		const struct sim_write *write = &sim->writes[id];
 
-		if (!write->done && write->proposed_us >= sim->converged_at) {
+		if (!write->done && write->proposed_us >= sim->answers_since &&
+		    write->proposed_us + SIM_SECOND <= sim->now) {
 			sim_violation(sim, "a write waits for an answer since %" PRIu64 " ms",
 				      (sim->now - write->proposed_us) / SIM_MS);
 			return;
@@ -249,7 +261,7 @@ void sim_check_end(struct sim *sim)
 {
 	if (!sim_everybody_has(sim, sim->acknowledged_index))
 		sim_violation(sim, "at the end not every member has all that was acknowledged");
-	check_waiting(sim);
+	sim_check_waiting(sim);
 	check_same(sim);
 	/* Every write that was acknowledged is the command that all have at its index. */
 	for (uint64_t id = 1; id <= sim->write_count; id++) {

@@ -19,17 +19,9 @@ const char *sim_fault_name(enum sim_fault fault)
 	return names[fault];
 }
 
-static struct sim_node *leader_of(struct sim *sim)
-{
-	for (unsigned i = 1; i <= sim->node_count; i++)
-		if (sim_node_leads(&sim->nodes[i]))
-			return &sim->nodes[i];
-	return NULL;
-}
-
 static struct sim_node *victim_of(struct sim *sim)
 {
-	struct sim_node *leader = leader_of(sim);
+	struct sim_node *leader = sim_leader(sim);
 	unsigned number = (unsigned)sim_between(sim, 1, sim->node_count);
 
 	if (leader != NULL && sim_chance(sim, 500))
@@ -191,7 +183,7 @@ static void run_quiet(struct sim *sim, struct sim_node *leader, void *data)
 
 static bool begin_quiet(struct sim *sim, enum sim_fault fault)
 {
-	struct sim_node *leader = leader_of(sim);
+	struct sim_node *leader = sim_leader(sim);
 	struct quiet *quiet = memory_alloc(sizeof *quiet);
 
 	*quiet = (struct quiet){QUIET_POLLS, fault};
@@ -302,6 +294,9 @@ static bool strike(struct sim *sim, enum sim_fault fault)
 	case FAULT_CUT_ONE:
 		return strike_cut(sim, node, false);
 	case FAULT_RESET:
+		/* A new connection may be refused although the process lives. */
+		if (sim_chance(sim, 300))
+			sim_node_tell_gone(node);
 		sim_network_reset(node);
 		return true;
 	case FAULT_DELAY:

@@ -291,6 +291,64 @@ void sim_node_boot(struct sim_node *node, bool witness)
 		sim_store_witness(node);
 }
 
+/* ---- what the others hear of an end ---- */
+
+static void run_campaign(struct sim *sim, struct sim_node *node, void *data)
+{
+	int after_ms = -1;
+
+	(void)data;
+	if (node->state != NODE_RUNNING)
+		return;
+	if (node->paused) {
+		sim_after(sim, 20 * SIM_MS, "campaign", run_campaign, node, NULL);
+		return;
+	}
+	after_ms = guard_campaign(node->guard);
+	sim_trace(sim, "node %u campaigns: term %llu, again in %d ms", node->number,
+		  node->raft->current_term, after_ms);
+	sim_node_after(node);
+	if (after_ms >= 0)
+		sim_after(sim, (uint64_t)after_ms * SIM_MS, "campaign", run_campaign, node, NULL);
+}
+
+static void run_gone(struct sim *sim, struct sim_node *node, void *data)
+{
+	const struct sim_node *other = data;
+	bool cut = sim->links[other->number][node->number].cuts > 0 ||
+		   sim->links[node->number][other->number].cuts > 0;
+	int after_ms = -1;
+
+	if (node->state != NODE_RUNNING || cut)
+		return;
+	if (node->paused) {
+		sim_after(sim, 20 * SIM_MS, "gone", run_gone, node, data);
+		return;
+	}
+	after_ms = guard_peer_gone(node->guard, other->number);
+	sim_trace(sim, "node %u hears that node %u is gone: campaigns in %d ms", node->number,
+		  other->number, after_ms);
+	sim_node_after(node);
+	if (after_ms >= 0)
+		sim_after(sim, (uint64_t)after_ms * SIM_MS, "campaign", run_campaign, node, NULL);
+}
+
+/* What was under way comes first; then the connection ends, and a new one is refused: two ways. */
+void sim_node_tell_gone(struct sim_node *node)
+{
+	struct sim *sim = node->sim;
+	const struct sim_profile *profile = &sim->profile;
+
+	for (unsigned i = 1; i <= sim->node_count; i++) {
+		uint64_t delay = 2 * sim_between(sim, profile->latency_min, profile->latency_max);
+		uint64_t arrived = sim->links[node->number][i].last_arrival;
+
+		if (i != node->number && sim->nodes[i].state == NODE_RUNNING)
+			sim_at(sim, (arrived > sim->now ? arrived : sim->now) + delay, "gone",
+			       run_gone, &sim->nodes[i], node);
+	}
+}
+
 /* ---- ending ---- */
 
 static void add_counters(struct sim_node *node)
@@ -309,6 +367,7 @@ static void add_counters(struct sim_node *node)
 	sum->votes_raised += one.votes_raised;
 	sum->flow_refused += one.flow_refused;
 	sum->stripped += one.stripped;
+	sum->leaders_gone += one.leaders_gone;
 }
 
 static void run_restart(struct sim *sim, struct sim_node *node, void *data)
@@ -337,6 +396,9 @@ void sim_node_crash(struct sim_node *node, enum sim_fault fault)
 		add_counters(node);
 		sim_disk_crash(node, fault == FAULT_POWER);
 	}
+	/* A machine without power says nothing. */
+	if (fault != FAULT_POWER)
+		sim_node_tell_gone(node);
 	sim_network_reset(node);
 	sim_client_forget(node);
 	node->state = NODE_DOWN;
@@ -368,6 +430,7 @@ void sim_node_close(struct sim_node *node)
 	node->state = NODE_CLOSING;
 	node->raft->data = node;
 	sim_client_forget(node);
+	sim_node_tell_gone(node);
 	sim_network_reset(node);
 	raft_close(node->raft, on_raft_closed);
 }
@@ -404,4 +467,12 @@ bool sim_node_leads(const struct sim_node *node)
 {
 	return node->state == NODE_RUNNING && !node->paused && !node->dying &&
 	       node->raft->state == RAFT_LEADER && node->leader_term == node->raft->current_term;
+}
+
+struct sim_node *sim_leader(struct sim *sim)
+{
+	for (unsigned i = 1; i <= sim->node_count; i++)
+		if (sim_node_leads(&sim->nodes[i]))
+			return &sim->nodes[i];
+	return NULL;
 }

@@ -41,6 +41,43 @@ static void converge(struct sim *sim)
 	}
 }
 
+/* Until nobody pulls or lags: then each voter may be the next leader. */
+static bool wait_for_equals(struct sim *sim)
+{
+	for (unsigned i = 0; i < 20 && !sim->outcome.violated; i++) {
+		uint64_t index = sim->acknowledged_index;
+
+		run_until(sim, sim->now + 200 * SIM_MS);
+		if (sim_everybody_has(sim, index))
+			return true;
+	}
+	return false;
+}
+
+/* The leader's process ends, and nothing else happens. */
+static void fail_over(struct sim *sim)
+{
+	struct sim_node *leader;
+
+	if (sim->gone > 0 || !wait_for_equals(sim) || sim->outcome.violated)
+		return;
+	leader = sim_leader(sim);
+	ASSERT(leader != NULL);
+	uint64_t ended_us = sim->now;
+
+	sim_check_waiting(sim);
+	sim_node_crash(leader, FAULT_CRASH);
+	sim_node_restart_in(leader, SIM_FAIL_OVER_DOWN_US);
+	while (!sim->outcome.violated && sim_leader(sim) == NULL &&
+	       sim->now < ended_us + SIM_FAIL_OVER_DOWN_US)
+		run_until(sim, sim->now + SIM_MS);
+	sim->outcome.failed_over_us = sim->now - ended_us;
+	/* Two may have begun at about the same time: then the second to win is the one that stays. */
+	sim->answers_since = sim->now + 2 * sim->profile.election_ms * SIM_MS;
+	sim_check_failed_over(sim);
+	run_until(sim, ended_us + SIM_FAIL_OVER_DOWN_US + SIM_AFTERMATH_US);
+}
+
 static void fall_silent(struct sim *sim)
 {
 	uint64_t until = sim->now + SIM_SILENCE_US;
@@ -60,6 +97,7 @@ void sim_run_seed(const struct sim_options *options, struct sim_outcome *outcome
 	run_until(sim, options->seconds * SIM_SECOND);
 	converge(sim);
 	run_until(sim, sim->now + SIM_AFTERMATH_US);
+	fail_over(sim);
 	fall_silent(sim);
 	if (!sim->outcome.violated)
 		sim_check_end(sim);

@@ -42,7 +42,7 @@ struct cluster {
 	uv_timer_t heart; /* so that the loop never sleeps long */
 	char directory[64];
 	char initial_members[MEMBERS_TEXT_BYTES];
-	uint64_t log_retained_bytes, log_trailing_bytes;
+	uint64_t log_retained_bytes, log_trailing_bytes, election_timeout_ms;
 	struct cluster_node nodes[CLUSTER_NODES]; /* ids 1…, index id - 1 */
 };
 
@@ -180,7 +180,7 @@ static inline struct replica_options cluster_options(struct cluster_node *node)
 		.data_dir = node->directory,
 		.cluster_name = "test",
 		.node_id = node->id,
-		.election_timeout_ms = 500,
+		.election_timeout_ms = node->cluster->election_timeout_ms,
 		.heartbeat_ms = 50,
 		.log_retained_bytes = node->cluster->log_retained_bytes,
 		.log_trailing_bytes = node->cluster->log_trailing_bytes,
@@ -265,6 +265,7 @@ static inline void cluster_init(struct cluster *cluster, uint32_t initial)
 {
 	memset(cluster, 0, sizeof *cluster);
 	log_set_level(getenv("TEST_LOG") != NULL ? LOG_LEVEL_INFO : LOG_LEVEL_ERROR);
+	cluster->election_timeout_ms = 500;
 	cluster->log_retained_bytes = 48 * MIB;
 	cluster->log_trailing_bytes = 16 * MIB;
 	strcpy(cluster->directory, "/tmp/annal-raft-XXXXXX");

@@ -78,6 +78,27 @@ static void a_lost_leader_is_replaced_and_comes_back(void **state)
 	cluster_close(&cluster);
 }
 
+/* Its connections break and it takes no new one: nobody waits for a timeout. */
+static void a_leader_that_ends_is_replaced_before_an_election_timeout(void **state)
+{
+	struct cluster cluster;
+
+	(void)state;
+	cluster_init(&cluster, 3);
+	cluster.election_timeout_ms = 3000;
+	for (uint64_t id = 1; id <= 3; id++)
+		cluster_start(&cluster, id);
+	cluster_append_many(&cluster, 1, 20, 200);
+	cluster_check_equal(&cluster);
+	cluster_stop(&cluster, cluster_leader(&cluster), 0);
+	int64_t ended_ms = clock_monotonic_ms();
+
+	cluster_run_until(&cluster, cluster_leader(&cluster) != 0);
+	assert_true(clock_monotonic_ms() - ended_ms < 2700);
+	cluster_append_many(&cluster, 21, 20, 200);
+	cluster_close(&cluster);
+}
+
 /* In flight when leadership goes: unknown, or not proposed, but always told. */
 static void a_stopping_leader_tells_of_everything_and_hands_over(void **state)
 {
@@ -387,6 +408,11 @@ static void an_added_node_that_lost_its_data_must_not_come_back(void **state)
 	assert_changed(&cluster, added);
 	cluster_append_many(&cluster, 1, 10, 100);
 	cluster_check_equal(&cluster);
+	/* Whoever has met it knows its instance. */
+	for (uint64_t id = 1; id <= 3; id++)
+		cluster_run_until(
+			&cluster,
+			transport_is_up(cluster_node(&cluster, id)->replica->transport, 5));
 	cluster_stop(&cluster, 5, 0);
 	cluster_wipe(node);
 	cluster_start(&cluster, 5);
@@ -449,6 +475,7 @@ int main(void)
 		cmocka_unit_test(three_nodes_form_and_become_equal),
 		cmocka_unit_test(all_nodes_restart_and_go_on),
 		cmocka_unit_test(a_lost_leader_is_replaced_and_comes_back),
+		cmocka_unit_test(a_leader_that_ends_is_replaced_before_an_election_timeout),
 		cmocka_unit_test(a_stopping_leader_tells_of_everything_and_hands_over),
 		cmocka_unit_test(a_node_alone_decides_nothing),
 		cmocka_unit_test(a_node_that_fell_behind_the_log_pulls),

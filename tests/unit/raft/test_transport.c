@@ -21,6 +21,7 @@ struct side {
 	char endpoint[ENDPOINT_TEXT_BYTES];
 	enum handshake_verdict verdict; /* of its welcomes */
 	uint32_t welcomed, received, sent, canceled;
+	uint64_t gone;       /* the peer told of last */
 	uint64_t last_index; /* of what it received */
 	size_t payload_bytes;
 	bool idle, closed;
@@ -69,6 +70,13 @@ static bool on_welcomed(void *arg, uint64_t peer, const char *endpoint,
 	return welcome->verdict == HANDSHAKE_ACCEPTED;
 }
 
+static void on_gone(void *arg, uint64_t peer)
+{
+	struct side *side = arg;
+
+	side->gone = peer;
+}
+
 static void on_receive(void *arg, struct raft_message *message)
 {
 	struct side *side = arg;
@@ -91,6 +99,7 @@ static void side_open(struct side *side, uint64_t id)
 					    .hello = on_hello,
 					    .judge = on_judge,
 					    .welcomed = on_welcomed,
+					    .gone = on_gone,
 					    .receive = on_receive};
 	struct error error;
 
@@ -455,6 +464,35 @@ static void silent_connections_are_bounded(void **state)
 	connect_sides(&a, &b);
 }
 
+static void a_peer_whose_process_ends_is_gone(void **state)
+{
+	(void)state;
+	connect_sides(&a, &b);
+	connect_sides(&b, &a);
+	assert_int_equal(a.gone, 0);
+	side_close(&b);
+	run_until(a.gone == 2);
+	side_open(&b, 2);
+}
+
+static void on_idle_again(void *arg)
+{
+	(void)arg;
+}
+
+static void a_connection_that_breaks_is_no_end_of_its_peer(void **state)
+{
+	(void)state;
+	for (int i = 0; i < 20; i++) {
+		connect_sides(&a, &b);
+		connect_sides(&b, &a);
+		transport_disconnect(b.transport, on_idle_again, NULL);
+		run_until(!transport_is_up(a.transport, 2));
+	}
+	run_until(transport_is_up(a.transport, 2));
+	assert_int_equal(a.gone, 0);
+}
+
 #define test_of(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -466,6 +504,8 @@ int main(void)
 		test_of(an_answer_that_cannot_be_sent_is_lost_later),
 		test_of(disconnecting_ends_every_send),
 		test_of(a_peer_that_goes_is_found_again),
+		test_of(a_peer_whose_process_ends_is_gone),
+		test_of(a_connection_that_breaks_is_no_end_of_its_peer),
 		test_of(who_only_asks_gets_an_answer_and_no_more),
 		test_of(garbage_closes_its_own_connection_only),
 		test_of(refused_strangers_crowd_out_no_member),

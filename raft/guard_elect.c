@@ -1,0 +1,124 @@
+/*
+ * Elections that come too late, or too early (row ELECT). libraft 0.15 follows a leader until its own
+ * timeout, which it draws between one and two election timeouts, and refuses every vote meanwhile. So
+ * after a leader's end the first candidate finds voters that still believe in it, and has to come again.
+ *
+ *   a candidate asks, and this node has heard     it forgets its leader first: what Raft says of voters
+ *   nothing for an election timeout               (dissertation, 4.2.3)
+ *   the network says: the leader's process        it forgets its leader at once, and begins an election
+ *   has ended (guard_peer_gone)                   itself after a moment that is drawn (guard_campaign)
+ *   this process did not run for a while          that time does not count: what the leader sent
+ *                                                 meanwhile is still to be read
+ *
+ * None of it touches what Raft's safety rests on: an election may begin at any moment. A leader that lives
+ * all the same keeps the other followers, and those refuse the vote before any term changes (pre-vote).
+ */
+#include "raft/guard_internal.h"
+
+#define CAMPAIGN_FIRST_MS 10 /* at least: all others hear of it, too */
+#define CAMPAIGN_ATTEMPTS 4  /* then libraft's own timeout counts again */
+
+static raft_time now_ms(const struct guard *guard)
+{
+	return guard->inner->time(guard->inner);
+}
+
+static bool follows(const struct raft *raft)
+{
+	return raft->state == RAFT_FOLLOWER && raft->follower_state.current_leader.id != 0;
+}
+
+static void forget_leader(struct raft *raft)
+{
+	ASSERT(follows(raft));
+	raft_free(raft->follower_state.current_leader.address);
+	raft->follower_state.current_leader.address = NULL;
+	raft->follower_state.current_leader.id = 0;
+}
+
+void guard_elect_vote_asked(struct guard *guard)
+{
+	struct raft *raft = guard->raft;
+
+	if (guard_has(guard, GUARD_ELECT) && follows(raft) && !guard->installing &&
+	    now_ms(guard) - raft->election_timer_start >= raft->election_timeout)
+		forget_leader(raft);
+}
+
+void guard_elect_tick(struct guard *guard)
+{
+	struct raft *raft = guard->raft;
+	raft_time now = now_ms(guard), since = now - guard->ticked_ms;
+	raft_time usual = raft->heartbeat_timeout;
+	bool stalled = guard->ticked_ms != 0 && since > 2 * usual;
+
+	guard->ticked_ms = now;
+	if (!stalled || !guard_has(guard, GUARD_ELECT))
+		return;
+	raft->election_timer_start += since - usual;
+	if (raft->election_timer_start > now)
+		raft->election_timer_start = now;
+}
+
+/* ---- the leader is gone ---- */
+
+static bool is_voter(const struct raft *raft)
+{
+	for (unsigned i = 0; i < raft->configuration.n; i++)
+		if (raft->configuration.servers[i].id == raft->id)
+			return raft->configuration.servers[i].role == RAFT_VOTER;
+	return false;
+}
+
+static int draw_ms(struct guard *guard, int least, int span)
+{
+	ASSERT(least > 0 && span > 0);
+	return guard->inner->random(guard->inner, least, least + span);
+}
+
+int guard_peer_gone(struct guard *guard, raft_id peer)
+{
+	struct raft *raft = guard->raft;
+
+	if (guard_is_over(guard) || !guard_has(guard, GUARD_ELECT) || guard->installing ||
+	    !follows(raft) || raft->follower_state.current_leader.id != peer)
+		return -1;
+	forget_leader(raft);
+	guard->campaign_ms = now_ms(guard);
+	guard->campaigns = 0;
+	guard->counters.leaders_gone++;
+	guard_after_event(guard);
+	return draw_ms(guard, CAMPAIGN_FIRST_MS, (int)raft->election_timeout / 4);
+}
+
+/* Somebody has this node's vote, of lately: it may be about to win. */
+static bool has_voted_lately(const struct guard *guard, raft_time span)
+{
+	const struct raft *raft = guard->raft;
+
+	return raft->state == RAFT_FOLLOWER && raft->election_timer_start > guard->campaign_ms &&
+	       now_ms(guard) - raft->election_timer_start < span;
+}
+
+int guard_campaign(struct guard *guard)
+{
+	struct raft *raft = guard->raft;
+	int quarter = (int)raft->election_timeout / 4;
+
+	if (guard_is_over(guard) || follows(raft) || !is_voter(raft) ||
+	    (raft->state != RAFT_FOLLOWER && raft->state != RAFT_CANDIDATE) ||
+	    guard->campaign_ms == 0 || guard->campaigns == CAMPAIGN_ATTEMPTS)
+		return -1;
+	guard->campaigns++;
+	if (!guard->installing && guard->follower_appends == 0 &&
+	    !has_voted_lately(guard, (raft_time)quarter)) {
+		/* Expired: libraft's next tick begins an election. */
+		if (raft->state == RAFT_FOLLOWER)
+			raft->follower_state.randomized_election_timeout = 0;
+		else
+			raft->candidate_state.randomized_election_timeout = 0;
+		guard->tick(&guard->io);
+		guard_after_event(guard);
+	}
+	return draw_ms(guard, quarter, quarter);
+}
