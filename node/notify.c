@@ -286,5 +286,7 @@ void notifier_get_status(const struct notifier *notifier, struct notifier_status
 		.events = notifier->events,
 		.bytes = notifier->bytes,
 		.fell_behind = notifier->fell_behind,
+		.queries = notifier->followed.queries.count,
+		.query_bytes = notifier->followed.bytes,
 	};
 }

@@ -38,6 +38,8 @@ struct notifier_status {
 	uint64_t seen;          /* last position handed out */
 	uint64_t events, bytes; /* sent to subscribers since the start */
 	uint64_t fell_behind;   /* how often one did */
+	uint64_t queries;       /* different ones that are followed */
+	uint64_t query_bytes;
 };
 void notifier_get_status(const struct notifier *notifier, struct notifier_status *status);
 

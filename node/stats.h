@@ -49,6 +49,8 @@ struct node_counters {
 	X(subscription_events, now->notifier.events, "events sent to subscribers")                 \
 	X(subscription_bytes, now->notifier.bytes, "bytes sent to subscribers")                    \
 	X(subscriptions_fell_behind, now->notifier.fell_behind, "how often one went back")         \
+	X(subscription_queries, now->notifier.queries, "different queries that they follow")       \
+	X(subscription_query_bytes, now->notifier.query_bytes, "memory of these")                  \
 	X(head, now->store.head, "last position applied here")                                     \
 	X(durable_position, now->store.durable_position, "last position in the tables")            \
 	X(events, now->store.event_count, "events stored")                                         \
