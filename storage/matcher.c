@@ -303,7 +303,6 @@ static int seek_group(struct matcher *matcher, struct matcher_group *group, uint
 static int seek_item(struct matcher *matcher, struct matcher_item *item, uint64_t key,
 		     struct error *error)
 {
-	struct matcher_group *groups = groups_of(matcher) + item->first;
 	uint32_t at = 0; /* those before it hold the key */
 
 	while (at < item->count && key <= matcher->last_key) {
@@ -312,14 +311,15 @@ static int seek_item(struct matcher *matcher, struct matcher_item *item, uint64_
 			item->key = key;
 			return 0;
 		}
-		int rc = seek_group(matcher, &groups[at], key, error);
+		struct matcher_group *group = groups_of(matcher) + item->first + at;
+		int rc = seek_group(matcher, group, key, error);
 		if (rc != 0)
 			return rc;
-		if (groups[at].key == key) {
+		if (group->key == key) {
 			at++;
 			continue;
 		}
-		key = groups[at].key;
+		key = group->key;
 		at = at == 0 ? 1 : 0;
 	}
 	item->is_candidate = true;
