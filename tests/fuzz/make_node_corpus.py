@@ -44,6 +44,12 @@ APPENDS = {
     },
     "wrong": {"stream": "$s", "events": [{"type": "", "data": 5}], "condition": {}},
 }
+QUERY = [
+    {"types": ["T"], "tags": ["a", "b"]},
+    {"streams": ["s-1", "a"]},
+    {"stream_prefix": "s-", "categories": ["s"]},
+    {"stream_prefix": "a"},
+]
 REQUESTS = {
     "ping": ("ping", [{}]),
     "ping_without_params": ("ping", []),
@@ -60,8 +66,16 @@ REQUESTS = {
     "read_stream": ("read_stream", [{"stream": "s-1", "direction": "backward", "limit": 2}]),
     "read_all": ("read_all", [{"from": 1, "max_bytes": 100, "consistency": {"at_least": 1}}]),
     "read_event": ("read_event", [{"id": ID}]),
+    "read_query": ("read_all", [{"query": QUERY, "direction": "backward"}]),
+    "load": ("load", [{"stream": "s-1", "limit": 2}]),
+    "count": ("count", [{"query": QUERY}]),
+    "position_at": ("position_at", [{"time": 5}]),
+    "stream_list": ("stream_list", [{"prefix": "s", "category": "s", "after": "s-1", "limit": 1}]),
+    "category_list": ("category_list", [{"after": "a"}]),
+    "type_list": ("type_list", [{"prefix": "T"}]),
     "stream_info": ("stream_info", [{"stream": "s-1"}]),
     "subscribe": ("subscribe", [{"query": "all", "after": 0, "window": 5}]),
+    "subscribe_query": ("subscribe", [{"query": QUERY, "after": "end"}]),
     "unsubscribe": ("unsubscribe", [{"subscription": 1}]),
     "unknown": ("no_such_method", [{}]),
     "bad_params": ("ping", [1, 2]),
