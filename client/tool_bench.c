@@ -24,10 +24,31 @@ static const struct {
 	{"import", "the file, as `annal import` does", bench_import, 0},
 	{"failover", "leader killed: longest time without an acknowledgement", bench_failover, 0},
 	{"restart", "a node restarted: until it answers and has caught up", bench_restart, 0},
+	{"condition", "single appends, each with a condition on a tag that many have, 64 in flight",
+	 bench_condition_after, 64},
+	{"condition-and", "the same, on two tags that no event has both of",
+	 bench_condition_two_tags, 64},
+	{"read-tag", "events with a tag that one in ten has, from a follower", bench_read_tag, 0},
+	{"read-type", "events of a type that one in ten is of, from a follower", bench_read_type,
+	 0},
+	{"linearizable", "linearizable reads of one event on a follower, 64 in flight",
+	 bench_linearizable, 64},
+	{"backup", "single appends while a follower backs up, 64 in flight", bench_backup, 64},
 };
 #define ROWS_COUNT (sizeof rows / sizeof rows[0])
 
-enum { KEY_ROWS = 256, KEY_STREAMS, KEY_TIMES, KEY_FILE, KEY_DIR, KEY_KILL, KEY_RESTART, KEY_JSON };
+enum {
+	KEY_ROWS = 256,
+	KEY_STREAMS,
+	KEY_TIMES,
+	KEY_FILE,
+	KEY_DIR,
+	KEY_KILL,
+	KEY_RESTART,
+	KEY_JSON,
+	KEY_TAGGED,
+	KEY_BACKUP
+};
 
 static const struct argp_option options[] = {
 	{"rows", KEY_ROWS, "NAME,...", 0, "Only these rows", 0},
@@ -40,6 +61,11 @@ static const struct argp_option options[] = {
 	{"restart", KEY_RESTART, "COMMAND", 0,
 	 "Rows `failover` and `restart`: starts the node whose id is added", 0},
 	{"times", KEY_TIMES, "N", 0, "Failovers and restarts (20)", 0},
+	{"tagged", KEY_TAGGED, "N", 0,
+	 "Rows `condition`, `read-tag` and the like: events with the tag (1000000)", 0},
+	{"backup-dir", KEY_BACKUP, "DIR", 0,
+	 "Row `backup`: absolute path of a folder of the nodes, on this machine (--cluster-dir)",
+	 0},
 	{"json", KEY_JSON, "FILE", 0, "Write the rows to FILE as JSON, too", 0},
 	{0},
 };
@@ -75,6 +101,14 @@ static error_t parse(int key, char *argument, struct argp_state *state)
 		return 0;
 	case KEY_JSON:
 		into->json = argument;
+		return 0;
+	case KEY_TAGGED:
+		into->tagged = tool_number(state, "--tagged", argument, 10000, 1000000000);
+		return 0;
+	case KEY_BACKUP:
+		into->backup_dir = argument;
+		if (argument[0] != '/')
+			argp_error(state, "--backup-dir: '%s' is no absolute path", argument);
 		return 0;
 	case ARGP_KEY_ARG:
 		argp_error(state, "'%s' is one too many: bench takes no operands", argument);
@@ -172,11 +206,18 @@ static uint64_t memory_max(const struct bench_row *row)
 	return most;
 }
 
+/* To what it is compared with. */
+static double ratio(const struct bench_row *row)
+{
+	return row->base > 0 && row->seconds > 0 ? (double)row->events / row->seconds / row->base
+						 : 0;
+}
+
 static json_t *row_as_json(const char *name, const struct bench_row *row)
 {
 	uint64_t cpu = row->after.cpu_all - row->before.cpu_all;
 
-	return json_pack(
+	json_t *object = json_pack(
 		"{s:s, s:I, s:f, s:f, s:f, s:f, s:f, s:I, s:f, s:I, s:f, s:f, s:f, s:s}", "row",
 		name, "events", (json_int_t)row->events, "seconds", row->seconds,
 		"events_per_second", row->seconds > 0 ? (double)row->events / row->seconds : 0,
@@ -186,11 +227,17 @@ static json_t *row_as_json(const char *name, const struct bench_row *row)
 		"written_bytes_per_event_and_node", written_per_event(row), "idle_percent",
 		share(row->after.cpu_idle - row->before.cpu_idle, cpu), "steal_percent",
 		share(row->after.cpu_steal - row->before.cpu_steal, cpu), "note", row->note);
+
+	if (row->base > 0) {
+		json_object_set_new(object, "base_events_per_second", json_real(row->base));
+		json_object_set_new(object, "ratio_to_base", json_real(ratio(row)));
+	}
+	return object;
 }
 
 static void print_head(void)
 {
-	printf("%-12s %10s %10s %10s %10s %8s %9s %9s %6s %6s  %s\n", "ROW", "EVENTS/S", "P50 ms",
+	printf("%-13s %10s %10s %10s %10s %8s %9s %9s %6s %6s  %s\n", "ROW", "EVENTS/S", "P50 ms",
 	       "P99 ms", "MAX ms", "SPREAD", "MEM MiB", "B/EVENT", "IDLE", "STEAL", "NOTE");
 }
 
@@ -198,7 +245,7 @@ static void print_row(const char *name, const struct bench_row *row)
 {
 	uint64_t cpu = row->after.cpu_all - row->before.cpu_all;
 
-	printf("%-12s %10.0f %10.3f %10.3f %10.3f %6.0f %% %9.0f %9.0f %4.0f %% %4.1f %%  %s\n",
+	printf("%-13s %10.0f %10.3f %10.3f %10.3f %6.0f %% %9.0f %9.0f %4.0f %% %4.1f %%  %s\n",
 	       name, row->seconds > 0 ? (double)row->events / row->seconds : 0,
 	       milliseconds(row, 0.5), milliseconds(row, 0.99), (double)row->latency.max / 1e6,
 	       spread(row), (double)memory_max(row) / (double)MIB, written_per_event(row),
@@ -209,6 +256,23 @@ static void print_row(const char *name, const struct bench_row *row)
 
 /* ---- the run ---- */
 
+/* What a row that is asked for by name cannot do without; NULL: nothing. */
+static const char *missing_for(const struct bench_options *wanted, size_t number)
+{
+	bench_run *run = rows[number].run;
+
+	if (run == bench_import && wanted->file == NULL)
+		return "--file FILE";
+	if (run == bench_failover &&
+	    (wanted->kill_command == NULL || wanted->restart_command == NULL))
+		return "--kill and --restart";
+	if (run == bench_restart && wanted->restart_command == NULL)
+		return "--restart";
+	if (run == bench_backup && wanted->backup_dir == NULL)
+		return "--backup-dir";
+	return NULL;
+}
+
 static bool is_wanted(const struct bench_options *wanted, size_t number)
 {
 	const char *name = rows[number].name;
@@ -216,16 +280,31 @@ static bool is_wanted(const struct bench_options *wanted, size_t number)
 	size_t size = strlen(name);
 
 	if (at == NULL)
-		return (rows[number].run != bench_import || wanted->file != NULL) &&
-		       (rows[number].run != bench_failover ||
-			(wanted->kill_command != NULL && wanted->restart_command != NULL)) &&
-		       (rows[number].run != bench_restart || wanted->restart_command != NULL);
+		return missing_for(wanted, number) == NULL;
 	while ((at = strstr(at, name)) != NULL) {
 		if ((at == wanted->rows || at[-1] == ',') && (at[size] == ',' || at[size] == '\0'))
 			return true;
 		at += size;
 	}
 	return false;
+}
+
+static bool check_rows(const struct bench_options *wanted)
+{
+	bool any = false;
+
+	for (size_t i = 0; i < ROWS_COUNT; i++) {
+		if (!is_wanted(wanted, i))
+			continue;
+		any = true;
+		if (missing_for(wanted, i) == NULL)
+			continue;
+		tool_complain("bench: row %s: %s is wanted", rows[i].name, missing_for(wanted, i));
+		return false;
+	}
+	if (!any)
+		tool_complain("bench: --rows names no row: see `annal bench --help`");
+	return any;
 }
 
 static bool run_row(struct bench *bench, size_t number, json_t *results)
@@ -258,6 +337,9 @@ static void set_defaults(struct bench_options *into)
 	into->seconds = into->seconds > 0 ? into->seconds : 5;
 	into->streams = into->streams > 0 ? into->streams : 10000;
 	into->times = into->times > 0 ? into->times : 20;
+	into->tagged = into->tagged > 0 ? into->tagged : 1000000;
+	if (into->backup_dir == NULL && into->cluster_dir != NULL && into->cluster_dir[0] == '/')
+		into->backup_dir = into->cluster_dir;
 }
 
 static bool write_json(const char *path, json_t *results)
@@ -275,9 +357,13 @@ static enum tool_exit run(struct tool *tool)
 {
 	struct bench bench = {.tool = tool, .options = tool->arguments};
 	json_t *results = json_array();
-	bool good = true, any = false;
+	bool good = true;
 
 	set_defaults(tool->arguments);
+	if (!check_rows(bench.options)) {
+		json_decref(results);
+		return TOOL_USAGE;
+	}
 	random_bytes(bench.data, sizeof bench.data);
 	snprintf(bench.tag, sizeof bench.tag, "%08" PRIx64, random_u64() & 0xffffffff);
 	if (tool_format(tool) == TOOL_FORMAT_TABLE)
@@ -285,17 +371,14 @@ static enum tool_exit run(struct tool *tool)
 	for (size_t i = 0; i < ROWS_COUNT && good; i++) {
 		if (!is_wanted(bench.options, i))
 			continue;
-		any = true;
 		good = run_row(&bench, i, results);
 	}
-	if (!any)
-		tool_complain("bench: --rows names no row: see `annal bench --help`");
 	if (tool_format(tool) != TOOL_FORMAT_TABLE)
 		tool_print_object(tool, json_pack("{s:O}", "rows", results));
 	if (bench.options->json != NULL)
 		good = write_json(bench.options->json, results) && good;
 	json_decref(results);
-	return !any ? TOOL_USAGE : good ? TOOL_DONE : TOOL_REFUSED;
+	return good ? TOOL_DONE : TOOL_REFUSED;
 }
 
 const struct tool_command tool_bench = {
@@ -304,7 +387,7 @@ const struct tool_command tool_bench = {
 	.details =
 		"Rows: append-1, append-16, append-64, append-256 (256-byte events, exact expected "
 		"versions), batch-100, read-all, read-stream, subscribe, import, failover, "
-		"restart. "
+		"restart, condition, condition-and, read-tag, read-type, linearizable, backup. "
 		"Spread: largest difference between five parts of the row, in percent of their "
 		"mean; "
 		"idle and steal: of this machine's processors, meanwhile.\n"

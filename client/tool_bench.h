@@ -20,6 +20,8 @@ struct bench_options {
 	uint64_t times;                             /* failovers */
 	const char *file;                           /* to import; NULL: none */
 	const char *json;                           /* file for the rows, too; NULL: none */
+	uint64_t tagged;                            /* events with one tag */
+	const char *backup_dir;                     /* of the nodes, on this machine; NULL: none */
 	const char *cluster_dir;                    /* with node-N/annald.pid below; NULL: none */
 	const char *kill_command, *restart_command; /* run with the node's id; NULL: none */
 };
@@ -39,6 +41,7 @@ struct bench_row {
 	double slices[BENCH_SLICES]; /* events/s of repeated parts; 0: none */
 	struct bench_usage before, after;
 	uint64_t errors;
+	double base; /* events/s of what the row is compared with, in the same run; 0: nothing */
 	char note[256];
 };
 
@@ -47,7 +50,10 @@ struct bench {
 	const struct bench_options *options;
 	char tag[16]; /* in the names of this run's streams */
 	uint8_t data[BENCH_DATA_BYTES];
-	uint32_t parameter; /* of the row: appends in flight */
+	uint32_t parameter;                      /* of the row: requests in flight */
+	const struct annal_condition *condition; /* of each single append; NULL: none */
+	/* The tagged events, once they are loaded: positions; 0: they are not. */
+	uint64_t tagged_first, tagged_last;
 };
 
 /* Each fills the row; false after a complaint. */
@@ -55,6 +61,12 @@ typedef bool bench_run(struct bench *bench, struct bench_row *row);
 bench_run bench_append_single, bench_append_batch;
 bench_run bench_read_all, bench_read_stream, bench_subscribe;
 bench_run bench_failover, bench_restart, bench_import;
+bench_run bench_condition_after, bench_condition_two_tags, bench_read_tag, bench_read_type;
+bench_run bench_linearizable, bench_backup;
+
+/* Single appends, to streams of their own; added to the row. */
+bool bench_append_more(const struct bench *bench, uint32_t in_flight,
+		       const struct annal_condition *condition, struct bench_row *row);
 
 /* A client with further options; NULL after a complaint. */
 struct annal_client *bench_client(const struct bench *bench, const char *options);

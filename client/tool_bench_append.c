@@ -79,7 +79,10 @@ static bool start_append(struct load *load)
 		.expect = {ANNAL_EXPECT_VERSION, load->versions[operation->stream]},
 		.events = load->events,
 		.events_count = load->events_each};
-	const struct annal_append append = {.writes = &write, .writes_count = 1};
+	const struct annal_append append = {.writes = &write,
+					    .writes_count = 1,
+					    .conditions = load->bench->condition,
+					    .conditions_count = load->bench->condition != NULL};
 
 	load->versions[operation->stream] = UINT64_MAX;
 	operation->begin_ns = clock_monotonic_ns();
@@ -145,6 +148,25 @@ bool bench_append_single(struct bench *bench, struct bench_row *row)
 	return good;
 }
 
+bool bench_append_more(const struct bench *bench, uint32_t in_flight,
+		       const struct annal_condition *condition, struct bench_row *row)
+{
+	struct bench own = *bench;
+	struct bench_row *part = memory_zeroed(1, sizeof *part);
+
+	snprintf(own.tag, sizeof own.tag, "%08" PRIx64, random_u64() & 0xffffffff);
+	own.parameter = in_flight;
+	own.condition = condition;
+	bool good = bench_append_single(&own, part);
+
+	row->events += part->events;
+	row->seconds += part->seconds;
+	row->errors += part->errors;
+	histogram_merge(&row->latency, &part->latency);
+	memory_free(part);
+	return good;
+}
+
 bool bench_append_batch(struct bench *bench, struct bench_row *row)
 {
 	uint32_t streams = (uint32_t)bench->options->streams;
@@ -159,10 +181,6 @@ bool bench_import(struct bench *bench, struct bench_row *row)
 {
 	struct import_summary summary;
 
-	if (bench->options->file == NULL) {
-		tool_complain("bench: row import: which file? --file FILE is wanted");
-		return false;
-	}
 	enum tool_exit outcome = tool_import_file(bench->tool, bench->options->file, &summary);
 
 	row->events = summary.stored + summary.duplicates;

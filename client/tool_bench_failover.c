@@ -205,18 +205,10 @@ static bool repeat(struct bench *bench, struct bench_row *row, const char *what,
 
 bool bench_failover(struct bench *bench, struct bench_row *row)
 {
-	if (bench->options->kill_command == NULL || bench->options->restart_command == NULL) {
-		tool_complain("bench: row failover: --kill and --restart are wanted");
-		return false;
-	}
 	return repeat(bench, row, "failover", fail_over);
 }
 
 bool bench_restart(struct bench *bench, struct bench_row *row)
 {
-	if (bench->options->restart_command == NULL) {
-		tool_complain("bench: row restart: --restart is wanted");
-		return false;
-	}
 	return repeat(bench, row, "restart", restart_one);
 }

@@ -6,8 +6,8 @@ usage() {
 	cat <<'END'
 Usage: tests/bench/run.sh [OPTION]... [-- BENCH_OPTION...]
 
-Starts three nodes in a new folder, runs all rows of `annal bench` and then failover and restart,
-stops the nodes and removes the folder. What stands behind -- goes to `annal bench`.
+Starts three nodes in a new folder, runs all rows of `annal bench`, failover, restart and backup among
+them, stops the nodes and removes the folder. What stands behind -- goes to `annal bench`.
 
   --file FILE      import that file, too
   --seconds N      how long each timed row runs (default 5)
@@ -61,6 +61,8 @@ if [[ -z $dir ]]; then
 	dir=$(mktemp -d "${TMPDIR:-/tmp}/annal-bench-XXXXXX") || die "cannot make a folder"
 	made=yes
 fi
+
+dir=$(realpath -m -- "$dir") # the nodes write backups there
 
 finish() {
 	local code=$?
