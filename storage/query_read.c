@@ -136,8 +136,9 @@ static int turn(struct reading_query *reading, struct error *error)
 		return rc;
 	pthread_rwlock_unlock(&store->tail.lock);
 	rc = matcher_open_tables(&reading->matcher, reading->query, txn, reading->backward, error);
-	if (rc == 0)
-		rc = run_turn(reading, 1, first - 1, TABLES_STEPS, error);
+	if (rc == 0) /* a flush may have moved what was applied behind the head of this page */
+		rc = run_turn(reading, 1, first <= reading->head ? first - 1 : reading->head,
+			      TABLES_STEPS, error);
 	kv_abort(txn);
 	pthread_rwlock_rdlock(&store->tail.lock);
 	return rc;
