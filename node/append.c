@@ -6,9 +6,9 @@
 #include "node/append_answer.h"
 #include "node/append_decode.h"
 #include "node/methods.h"
-#include "node/node.h"
 #include "node/route.h"
 #include "node/stats.h"
+#include "node/write.h"
 #include <stdlib.h>
 
 #define UNSEEN_STREAMS 16u /* of a refused append, whose events are sent along */
@@ -20,24 +20,19 @@ struct unseen {
 };
 
 struct append {
-	struct proposal proposal; /* first */
-	struct append_service *service;
-	struct request *request; /* one reference */
+	struct write write; /* first */
 	struct append_form form;
-	struct buffer item;
-	struct buffer answer;
-	enum answer_code code; /* of the answer */
 	bool duplicate;
+	bool refused_by_condition;
+	uint32_t condition_index;
+	uint64_t condition_position;
 	uint32_t unseen_count;
 	struct unseen unseen[UNSEEN_STREAMS];
-	struct work work;
-	struct node_post post;
 };
 
 struct append_service {
 	struct node *node;
 	struct append_decoder decoder;
-	uint32_t in_flight;
 };
 
 struct append_service *append_service_new(struct node *node)
@@ -51,40 +46,9 @@ struct append_service *append_service_new(struct node *node)
 
 void append_service_free(struct append_service *service)
 {
-	ASSERT(service->in_flight == 0);
+	ASSERT(service->node->writes_in_flight == 0);
 	append_decoder_close(&service->decoder);
 	memory_free(service);
-}
-
-uint32_t append_service_in_flight(const struct append_service *service)
-{
-	return service->in_flight;
-}
-
-static struct append *new_append(struct append_service *service, struct request *request)
-{
-	struct append *append = memory_alloc(sizeof *append);
-
-	memset(append, 0, offsetof(struct append, unseen));
-	append->service = service;
-	append->request = request;
-	buffer_init(&append->item);
-	buffer_init(&append->answer);
-	service->in_flight++;
-	return append;
-}
-
-/* Hands the reference to the request back. */
-static struct request *free_append(struct append *append)
-{
-	struct request *request = append->request;
-
-	ASSERT(append->service->in_flight > 0);
-	append->service->in_flight--;
-	buffer_close(&append->item);
-	buffer_close(&append->answer);
-	memory_free(append);
-	return request;
 }
 
 /* ---- the events that a refused client has not seen: worker ---- */
@@ -92,7 +56,8 @@ static struct request *free_append(struct append *append)
 /* The expectation's stream name lies in the machine's memory: find it in the item, which stays. */
 static struct span name_in_item(const struct append *append, struct span name)
 {
-	const uint8_t *found = memmem(append->item.data, append->item.size, name.data, name.size);
+	const struct buffer *item = &append->write.item;
+	const uint8_t *found = memmem(item->data, item->size, name.data, name.size);
 
 	ASSERT(found != NULL);
 	return span_of(found, name.size);
@@ -129,6 +94,11 @@ static int compare_positions(const void *left, const void *right)
 	return a < b ? -1 : a > b;
 }
 
+static void warn(const struct error *error)
+{
+	log_warn("append", "cannot read the events of a conflict", "reason=\"%s\"", error->message);
+}
+
 static void read_unseen(struct append *append, const struct unseen *unseen, struct buffer *records)
 {
 	struct read_range range = {.from = unseen->from,
@@ -139,13 +109,58 @@ static void read_unseen(struct append *append, const struct unseen *unseen, stru
 	struct error error;
 
 	buffer_init(&page.records);
-	if (store_read_stream(append->service->node->store, unseen->stream, &range, &page, &status,
-			      &error) == 0)
+	if (store_read_stream(append->write.request->node->store, unseen->stream, &range, &page,
+			      &status, &error) == 0)
 		buffer_append_span(records, buffer_span(&page.records));
 	else
-		log_warn("append", "cannot read the events of a conflict", "reason=\"%s\"",
-			 error.message);
+		warn(&error);
 	buffer_close(&page.records);
+}
+
+/* The condition that failed, in the item. */
+static bool find_condition(const struct append *append, struct condition *condition)
+{
+	struct span items = buffer_span(&append->write.item), sections;
+	struct command_section section;
+	struct error error;
+
+	if (!command_next_item(&items, &sections))
+		return false;
+	while (command_next_section(&sections, &section))
+		if (section.tag == COMMAND_CONDITION &&
+		    command_parse_condition(section.content, condition, &error) == 0 &&
+		    condition->index == append->condition_index)
+			return true;
+	return false;
+}
+
+/* One page of what matches the condition that failed: its first match is known. */
+static void read_matches(struct append *append, struct buffer *records)
+{
+	struct read_range range = {.from = append->condition_position,
+				   .limit = LIMIT_READ_EVENTS,
+				   .bytes_max = LIMIT_CONFLICT_BYTES};
+	struct store *store = append->write.request->node->store;
+	struct condition condition;
+	struct page page = {0};
+	struct query query;
+	struct error error;
+	bool found = find_condition(append, &condition);
+
+	ASSERT(found);
+	query_init(&query);
+	buffer_init(&page.records);
+	int rc = query_parse(condition.query, &query, &error);
+
+	ASSERT(rc == 0);
+	rc = query_is_all(&query) ? store_read_all(store, &range, false, &page, &error)
+				  : store_read_query(store, &query, &range, &page, &error);
+	if (rc == 0)
+		buffer_append_span(records, buffer_span(&page.records));
+	else
+		warn(&error);
+	buffer_close(&page.records);
+	query_close(&query);
 }
 
 /* Write the oldest of the records, in the order of the log, at most LIMIT_CONFLICT_BYTES. */
@@ -175,128 +190,66 @@ static void write_unseen(struct buffer *into, struct span records)
 
 static void answer_with_events(struct node_post *post)
 {
-	struct append *append =
-		(struct append *)(void *)((char *)post - offsetof(struct append, post));
-
-	request_answer_error_map(append->request, buffer_span(&append->answer));
-	request_release(free_append(append));
+	write_answer(write_of_post(post));
 }
 
 static void run_unseen(struct work *work)
 {
-	struct append *append =
-		(struct append *)(void *)((char *)work - offsetof(struct append, work));
+	struct append *append = (struct append *)write_of_work(work);
 	struct buffer records;
 
 	buffer_init(&records);
+	if (append->refused_by_condition)
+		read_matches(append, &records);
 	for (uint32_t i = 0; i < append->unseen_count; i++)
 		read_unseen(append, &append->unseen[i], &records);
-	write_unseen(&append->answer, buffer_span(&records));
+	write_unseen(&append->write.answer, buffer_span(&records));
 	buffer_close(&records);
-	append->post.run = answer_with_events;
-	node_post(append->service->node, &append->post);
+	write_come_back(&append->write, answer_with_events);
 }
 
 /* ---- the outcome ---- */
 
-/* Apply thread: the outcome is gone after it. */
-static void on_decided(struct proposal *proposal, const struct outcome *outcome)
+/* Apply thread. */
+static void encode(struct write *write, const struct outcome *outcome)
 {
-	struct append *append = (struct append *)proposal;
+	struct append *append = (struct append *)write;
 
-	ASSERT(append->answer.size == 0);
-	append->code = outcome->code;
+	write->code = outcome->code;
 	append->duplicate = outcome->duplicate;
 	if (outcome->code == ANSWER_OK) {
-		append_answer_result(&append->answer, outcome, append->form.one_stream);
+		append_answer_result(&write->answer, outcome, append->form.one_stream);
 		return;
 	}
+	append->refused_by_condition = outcome->code == ANSWER_CONDITION_FAILED;
 	append->form.with_events =
-		append->form.with_events && outcome->code == ANSWER_WRONG_EXPECTED_VERSION;
-	append_answer_error(&append->answer, outcome, append->form.with_events ? 1 : 0);
-	if (append->form.with_events)
-		for (uint32_t i = 0; i < outcome->violation_count; i++)
-			note_unseen(append, &outcome->violations[i]);
+		append->form.with_events &&
+		(outcome->code == ANSWER_WRONG_EXPECTED_VERSION || append->refused_by_condition);
+	append_answer_error(&write->answer, outcome, append->form.with_events ? 1 : 0);
+	if (!append->form.with_events)
+		return;
+	append->condition_index = outcome->condition_index;
+	append->condition_position = outcome->condition_position;
+	for (uint32_t i = 0; i < outcome->violation_count; i++)
+		note_unseen(append, &outcome->violations[i]);
 }
 
-static void count_decided(const struct append *append)
+static void decided(struct write *write)
 {
-	struct node_counters *counters = append->service->node->counters;
+	struct append *append = (struct append *)write;
+	struct node_counters *counters = write->request->node->counters;
 
 	counters->appends++;
 	counters->append_events += append->form.event_count;
-	if (append->duplicate)
-		counters->append_duplicates++;
-	if (append->code != ANSWER_OK)
-		counters->append_conflicts++;
-}
-
-static void finish_decided(struct append *append)
-{
-	count_decided(append);
-	if (append->code != ANSWER_OK && append->form.with_events) {
-		append->work.run = run_unseen;
-		workers_submit(append->service->node->workers, &append->work);
-		return;
-	}
-	if (append->code == ANSWER_OK)
-		request_answer_result(append->request, buffer_span(&append->answer));
+	counters->append_duplicates += append->duplicate;
+	counters->append_conflicts += write->code != ANSWER_OK;
+	if (write->code != ANSWER_OK && append->form.with_events)
+		write_on_worker(write, run_unseen);
 	else
-		request_answer_error_map(append->request, buffer_span(&append->answer));
-	request_release(free_append(append));
-}
-
-static void on_done(struct proposal *proposal, enum proposal_result result)
-{
-	struct append *append = (struct append *)proposal;
-
-	if (result == PROPOSAL_DECIDED) {
-		finish_decided(append);
-		return;
-	}
-	struct request *request = free_append(append);
-
-	if (result == PROPOSAL_UNKNOWN)
-		request_answer_unknown(request);
-	else
-		route_answer_no_leader(request);
-	request_release(request);
+		write_answer(write);
 }
 
 /* ---- the way in ---- */
-
-static void refuse_overload(struct request *request, const char *reason, const char *message)
-{
-	request->node->counters->append_overloads++;
-	request_answer_retry(request, ANSWER_OVERLOADED, reason, message);
-	request_release(request);
-}
-
-static void append_here(struct request *request);
-
-static void finish_refused(struct request *request, enum propose_refusal refusal)
-{
-	switch (refusal) {
-	case PROPOSE_NOT_LEADER:
-		route_again(request, append_here);
-		break;
-	case PROPOSE_OVERLOADED_QUEUE:
-		refuse_overload(request, "queue", "too many appends wait to be proposed");
-		break;
-	case PROPOSE_OVERLOADED_STORE:
-		refuse_overload(request, "store", "the tables do not keep up with the log");
-		break;
-	case PROPOSE_OVERLOADED_DISK:
-		refuse_overload(request, "disk", "the disk has too little free space");
-		break;
-	case PROPOSE_STOPPING:
-	case PROPOSE_ACCEPTED:
-		request_answer_error(request, ANSWER_SHUTTING_DOWN,
-				     "this node is stopping; nothing was proposed");
-		request_release(request);
-		break;
-	}
-}
 
 static void answer_problem(struct request *request, const struct append_problem *problem)
 {
@@ -306,32 +259,31 @@ static void answer_problem(struct request *request, const struct append_problem 
 		request_answer_invalid(request, problem->argument, "%s", problem->message);
 }
 
-/* This node leads. Takes the reference. */
+static bool make(struct write *write)
+{
+	struct append *append = (struct append *)write;
+	struct request *request = write->request;
+	struct append_problem problem;
+
+	buffer_reserve(&write->item, request->params.size + 256);
+	if (append_decode(&request->node->appends->decoder, &request->arguments, &write->item,
+			  &append->form, &problem))
+		return true;
+	answer_problem(request, &problem);
+	return false;
+}
+
 static void append_here(struct request *request)
 {
-	struct append_service *service = request->node->appends;
-	struct append_problem problem;
-	struct append *append = new_append(service, request);
+	static const struct write_kind kind = {
+		.bytes = sizeof(struct append),
+		.here = append_here,
+		.make = make,
+		.encode = encode,
+		.decided = decided,
+	};
 
-	buffer_reserve(&append->item, request->params.size + 256);
-	if (!append_decode(&service->decoder, &request->arguments, &append->item, &append->form,
-			   &problem)) {
-		free_append(append);
-		answer_problem(request, &problem);
-		request_release(request);
-		return;
-	}
-	append->proposal.item = buffer_span(&append->item);
-	append->proposal.decided = on_decided;
-	append->proposal.done = on_done;
-	enum propose_refusal refusal = replica_propose(service->node->replica, &append->proposal);
-
-	if (refusal == PROPOSE_ACCEPTED) {
-		request->maybe_proposed = true;
-		return;
-	}
-	free_append(append);
-	finish_refused(request, refusal);
+	write_begin(request, &kind);
 }
 
 void method_append(struct request *request)

@@ -11,7 +11,7 @@ static void write_u64(struct buffer *into, const char *name, uint64_t value)
 
 void append_answer_result(struct buffer *into, const struct outcome *outcome, bool one_stream)
 {
-	ASSERT(outcome->code == ANSWER_OK && outcome->stream_count > 0);
+	ASSERT(outcome->code == ANSWER_OK);
 	ASSERT(!one_stream || outcome->stream_count == 1);
 	msgpack_write_map(into, one_stream ? 7 : 5);
 	write_u64(into, "first_position", outcome->first_position);
@@ -91,6 +91,25 @@ void append_answer_error(struct buffer *into, const struct outcome *outcome, uin
 		request_error_begin(into, extra + 2, outcome->code, outcome->message);
 		write_u64(into, "index", outcome->condition_index);
 		write_u64(into, "position", outcome->condition_position);
+		break;
+	case ANSWER_CHECKPOINT_CONFLICT:
+		request_error_begin(into, extra + 3, outcome->code, outcome->message);
+		msgpack_write_string(into, "consumer");
+		msgpack_write_str(into, outcome->consumer);
+		write_u64(into, "position", outcome->checkpoint_position);
+		write_u64(into, "epoch", outcome->checkpoint_epoch);
+		break;
+	case ANSWER_NOT_FOUND:
+		request_error_begin(into, extra + 2, outcome->code, outcome->message);
+		msgpack_write_string(into, "what");
+		msgpack_write_string(into, "checkpoint");
+		msgpack_write_string(into, "consumer");
+		msgpack_write_str(into, outcome->consumer);
+		break;
+	case ANSWER_INVALID_ARGUMENT: /* of a condition, whose index the message tells */
+		request_error_begin(into, extra + 1, outcome->code, outcome->message);
+		msgpack_write_string(into, "argument");
+		msgpack_write_string(into, "condition");
 		break;
 	case ANSWER_STREAM_TOMBSTONED:
 	case ANSWER_STREAM_DELETED:

@@ -1,4 +1,4 @@
-/* What an append is answered with (PROTOCOL sections 3 and 4). Any thread. */
+/* What an append is answered with, and other writes that are refused (PROTOCOL sections 3 and 4). Any thread. */
 #ifndef NODE_APPEND_ANSWER_H
 #define NODE_APPEND_ANSWER_H
 

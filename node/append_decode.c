@@ -1,4 +1,4 @@
-#include "node/append_decode.h"
+#include "node/append_decoding.h"
 
 #include "base/assert.h"
 #include "base/text.h"
@@ -6,29 +6,11 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-#define PATH_BYTES 64
-
 /* One of `writes`, or the one stream of the other form. Spans point into the arguments. */
 struct append_write {
 	struct span stream;
 	struct span expected; /* raw; no data when absent */
 	struct span events;   /* raw */
-};
-
-/* What one decode carries along. */
-struct decode {
-	struct append_decoder *decoder;
-	struct append_problem *problem;
-	struct buffer *item;
-	struct append_form *form;
-	uint64_t bytes; /* data and metadata so far */
-	uint64_t ids;   /* given so far */
-	const uint8_t *first_id;
-	/* Where we are, for the path in a problem. */
-	const char *list; /* "writes", "checks", or NULL */
-	uint32_t list_index;
-	bool in_event;
-	uint32_t event_index;
 };
 
 void append_decoder_init(struct append_decoder *decoder, uint64_t max_append, uint64_t max_event)
@@ -38,6 +20,8 @@ void append_decoder_init(struct append_decoder *decoder, uint64_t max_append, ui
 	map_init(&decoder->streams);
 	map_init(&decoder->ids);
 	buffer_init(&decoder->writes);
+	query_init(&decoder->query);
+	buffer_init(&decoder->text);
 }
 
 void append_decoder_close(struct append_decoder *decoder)
@@ -45,34 +29,32 @@ void append_decoder_close(struct append_decoder *decoder)
 	map_close(&decoder->streams);
 	map_close(&decoder->ids);
 	buffer_close(&decoder->writes);
+	query_close(&decoder->query);
+	buffer_close(&decoder->text);
 }
 
 /* ---- problems ---- */
 
-/* The path of the place where we are: "", "writes[3]", "writes[3].events[2]". */
-static void write_place(const struct decode *decode, char path[PATH_BYTES])
+void decode_write_place(const struct decode *decode, char path[APPEND_PATH_BYTES])
 {
 	int written = 0;
 
 	path[0] = '\0';
 	if (decode->list != NULL)
-		written = snprintf(path, PATH_BYTES, "%s[%u]", decode->list, decode->list_index);
+		written = snprintf(path, APPEND_PATH_BYTES, "%s[%u]", decode->list,
+				   decode->list_index);
 	if (decode->in_event)
-		snprintf(path + written, PATH_BYTES - (size_t)written, "%sevents[%u]",
+		snprintf(path + written, APPEND_PATH_BYTES - (size_t)written, "%sevents[%u]",
 			 written > 0 ? "." : "", decode->event_index);
 }
 
-/* `name` is that of an argument at this place; "": the place itself is wrong. */
-static bool refuse(struct decode *decode, const char *name, const char *format, ...)
-	__attribute__((format(printf, 3, 4)));
-
-static bool refuse(struct decode *decode, const char *name, const char *format, ...)
+bool decode_refuse(struct decode *decode, const char *name, const char *format, ...)
 {
 	struct append_problem *problem = decode->problem;
-	char place[PATH_BYTES];
+	char place[APPEND_PATH_BYTES];
 	va_list list;
 
-	write_place(decode, place);
+	decode_write_place(decode, place);
 	problem->code = ANSWER_INVALID_ARGUMENT;
 	snprintf(problem->argument, sizeof problem->argument, "%s%s%s", place,
 		 place[0] != '\0' && name[0] != '\0' ? "." : "", name);
@@ -86,25 +68,26 @@ static bool refuse(struct decode *decode, const char *name, const char *format, 
 	return false;
 }
 
-static bool refuse_type(struct decode *decode, const char *name, const char *wanted,
+bool decode_refuse_type(struct decode *decode, const char *name, const char *wanted,
 			struct span value)
 {
 	struct msgpack_reader reader = msgpack_reader_of(value);
 
-	return refuse(decode, name, "must be %s, not %s", wanted,
-		      msgpack_type_name(msgpack_read_type(&reader)));
+	return decode_refuse(decode, name, "must be %s, not %s", wanted,
+			     msgpack_type_name(msgpack_read_type(&reader)));
 }
 
-static bool refuse_pairs(struct decode *decode, uint32_t pairs)
+bool decode_refuse_pairs(struct decode *decode, uint32_t pairs)
 {
 	ASSERT(pairs > LIMIT_MAP_PAIRS);
-	return refuse(decode, "", "must be a map of at most %u pairs, not %u", LIMIT_MAP_PAIRS,
-		      pairs);
+	return decode_refuse(decode, "", "must be a map of at most %u pairs, not %u",
+			     LIMIT_MAP_PAIRS, pairs);
 }
 
-static bool too_large(struct append_problem *problem, uint64_t size, uint64_t limit,
-		      const char *what)
+bool decode_too_large(struct decode *decode, uint64_t size, uint64_t limit, const char *what)
 {
+	struct append_problem *problem = decode->problem;
+
 	ASSERT(size > limit);
 	problem->code = ANSWER_TOO_LARGE;
 	problem->argument[0] = '\0';
@@ -115,6 +98,14 @@ static bool too_large(struct append_problem *problem, uint64_t size, uint64_t li
 	return false;
 }
 
+bool decode_check_size(struct decode *decode)
+{
+	if (decode->item->size <= APPEND_ITEM_BYTES_MAX)
+		return true;
+	return decode_too_large(decode, decode->item->size, APPEND_ITEM_BYTES_MAX,
+				"what the append comes to in the log is too large, in bytes");
+}
+
 /* ---- values ---- */
 
 static bool read_stream_name(struct decode *decode, struct span raw, struct span *name)
@@ -122,13 +113,13 @@ static bool read_stream_name(struct decode *decode, struct span raw, struct span
 	struct msgpack_reader reader = msgpack_reader_of(raw);
 
 	if (raw.data == NULL)
-		return refuse(decode, "stream", "is missing");
+		return decode_refuse(decode, "stream", "is missing");
 	if (!msgpack_read_str(&reader, name))
-		return refuse_type(decode, "stream", "a string", raw);
+		return decode_refuse_type(decode, "stream", "a string", raw);
 	const char *wrong = text_stream_name_problem(*name);
 
 	if (wrong != NULL)
-		return refuse(decode, "stream", "%s", wrong);
+		return decode_refuse(decode, "stream", "%s", wrong);
 	return true;
 }
 
@@ -158,217 +149,28 @@ static bool read_expectation(struct decode *decode, struct span raw,
 				expectation->kind = names[i].kind;
 				return true;
 			}
-	return refuse(decode, "expected_version",
-		      "must be an integer of at least 0, \"any\", \"no_stream\" or "
-		      "\"stream_exists\"");
+	return decode_refuse(decode, "expected_version",
+			     "must be an integer of at least 0, \"any\", \"no_stream\" or "
+			     "\"stream_exists\"");
 }
 
-/* ---- events ---- */
+/* ---- expectations ---- */
 
-/* The values of one event map, raw; no data when absent. */
-struct event_parts {
-	struct span type, data, metadata, id, tags;
-};
-
-static bool split_event(struct decode *decode, struct msgpack_reader *reader,
-			struct event_parts *parts)
+/* True: the stream is mentioned for the first time. Most appends have one: no map for it. */
+static bool mention(struct decode *decode, struct span stream)
 {
-	uint32_t pairs;
-
-	*parts = (struct event_parts){0};
-	if (!msgpack_read_map(reader, &pairs))
-		return refuse(decode, "", "must be a map");
-	if (pairs > LIMIT_MAP_PAIRS)
-		return refuse_pairs(decode, pairs);
-	for (uint32_t i = 0; i < pairs; i++) {
-		struct span name = {0}, value = {0};
-
-		if (!msgpack_read_str(reader, &name))
-			(void)msgpack_read_skip(reader);
-		if (!msgpack_read_nil(reader) && !msgpack_read_raw(reader, &value))
-			return refuse(decode, "", "must be a map");
-		if (span_equal_string(name, "type"))
-			parts->type = value;
-		else if (span_equal_string(name, "data"))
-			parts->data = value;
-		else if (span_equal_string(name, "metadata"))
-			parts->metadata = value;
-		else if (span_equal_string(name, "id"))
-			parts->id = value;
-		else if (span_equal_string(name, "tags"))
-			parts->tags = value;
-	}
-	return true;
-}
-
-static bool read_type(struct decode *decode, struct span raw, struct span *type)
-{
-	struct msgpack_reader reader = msgpack_reader_of(raw);
-
-	if (raw.data == NULL)
-		return refuse(decode, "type", "is missing");
-	if (!msgpack_read_str(&reader, type))
-		return refuse_type(decode, "type", "a string", raw);
-	const char *wrong = text_label_problem(*type);
-
-	if (wrong != NULL)
-		return refuse(decode, "type", "%s", wrong);
-	return true;
-}
-
-static bool read_content(struct decode *decode, const char *name, struct span raw,
-			 struct span *content)
-{
-	struct msgpack_reader reader = msgpack_reader_of(raw);
-
-	if (!msgpack_read_bytes(&reader, content))
-		return refuse_type(decode, name, "bin or str", raw);
-	return true;
-}
-
-static bool read_id(struct decode *decode, struct span raw, uint8_t drawn[UUID_BYTES],
-		    const uint8_t **id)
-{
-	struct msgpack_reader reader = msgpack_reader_of(raw);
 	struct append_decoder *decoder = decode->decoder;
-	struct span given;
 
-	if (raw.data == NULL) {
-		uuid7_generate(drawn);
-		*id = drawn;
+	if (decode->streams++ == 0) {
+		decode->first_stream = stream;
 		return true;
 	}
-	if (!msgpack_read_bin(&reader, &given))
-		return refuse_type(decode, "id", "bin of 16 bytes", raw);
-	if (given.size != UUID_BYTES)
-		return refuse(decode, "id", "must have 16 bytes, not %zu", given.size);
-	*id = given.data;
-	if (decode->ids++ == 0) { /* most appends have one event: no map for them */
-		decode->first_id = given.data;
-		return true;
+	if (decode->streams == 2) {
+		map_clear(&decoder->streams);
+		map_put(&decoder->streams, decode->first_stream, 1);
 	}
-	if (decode->ids == 2) {
-		map_clear(&decoder->ids);
-		map_put(&decoder->ids, span_of(decode->first_id, UUID_BYTES), 1);
-	}
-	if (++*map_put(&decoder->ids, given, 0) > 1)
-		return refuse(decode, "id", "is that of an event before it in this append");
-	return true;
+	return ++*map_put(&decoder->streams, stream, 0) == 1;
 }
-
-static bool is_repeated(const struct record_fields *fields, struct span tag)
-{
-	for (uint32_t i = 0; i < fields->tag_count; i++)
-		if (span_equal(fields->tags[i], tag))
-			return true;
-	return false;
-}
-
-static bool read_tags(struct decode *decode, struct span raw, struct record_fields *fields)
-{
-	struct msgpack_reader reader = msgpack_reader_of(raw);
-	uint32_t count;
-	struct span tag;
-
-	fields->tag_count = 0;
-	if (raw.data == NULL)
-		return true;
-	if (!msgpack_read_array(&reader, &count))
-		return refuse_type(decode, "tags", "an array of strings", raw);
-	if (count > LIMIT_TAGS_GIVEN)
-		return refuse(decode, "tags", "must be an array of at most %u strings, not %u",
-			      LIMIT_TAGS_GIVEN, count);
-	for (uint32_t i = 0; i < count; i++) {
-		const char *wrong = "must be a string";
-		char name[32];
-
-		if (msgpack_read_str(&reader, &tag))
-			wrong = text_label_problem(tag);
-		if (wrong != NULL) {
-			snprintf(name, sizeof name, "tags[%u]", i);
-			return refuse(decode, name, "%s", wrong);
-		}
-		if (is_repeated(fields, tag))
-			continue;
-		if (fields->tag_count == LIMIT_TAGS)
-			return refuse(decode, "tags", "must be at most %u different ones",
-				      LIMIT_TAGS);
-		fields->tags[fields->tag_count++] = tag;
-	}
-	return true;
-}
-
-static bool count_bytes(struct decode *decode, const struct record_fields *fields)
-{
-	const struct append_decoder *decoder = decode->decoder;
-	uint64_t bytes = fields->data.size + fields->metadata.size;
-	char place[PATH_BYTES], what[PATH_BYTES + 32];
-
-	if (bytes > decoder->max_event) {
-		write_place(decode, place);
-		snprintf(what, sizeof what, "%s is too large, in bytes", place);
-		return too_large(decode->problem, bytes, decoder->max_event, what);
-	}
-	decode->bytes += bytes;
-	if (decode->bytes > decoder->max_append)
-		return too_large(decode->problem, decode->bytes, decoder->max_append,
-				 "the append is too large, in bytes");
-	return true;
-}
-
-/* The event at the reader becomes a record of the item. */
-static bool decode_event(struct decode *decode, struct span stream, struct msgpack_reader *reader)
-{
-	struct record_fields fields;
-	struct event_parts parts;
-	uint8_t drawn[UUID_BYTES];
-
-	fields.stream = stream;
-	fields.metadata = (struct span){0};
-	if (!split_event(decode, reader, &parts))
-		return false;
-	if (parts.data.data == NULL)
-		return refuse(decode, "data", "is missing; it may be empty");
-	if (!read_type(decode, parts.type, &fields.type) ||
-	    !read_content(decode, "data", parts.data, &fields.data) ||
-	    (parts.metadata.data != NULL &&
-	     !read_content(decode, "metadata", parts.metadata, &fields.metadata)) ||
-	    !read_id(decode, parts.id, drawn, &fields.id) ||
-	    !read_tags(decode, parts.tags, &fields) || !count_bytes(decode, &fields))
-		return false;
-	command_item_add_record(decode->item, &fields);
-	return true;
-}
-
-static bool decode_events(struct decode *decode, struct span stream, struct span raw)
-{
-	struct msgpack_reader reader = msgpack_reader_of(raw);
-	uint32_t count;
-
-	if (raw.data == NULL)
-		return refuse(decode, "events", "is missing");
-	if (!msgpack_read_array(&reader, &count))
-		return refuse_type(decode, "events", "an array of maps", raw);
-	if (count == 0)
-		return refuse(decode, "events", "must not be empty");
-	if (count > LIMIT_APPEND_EVENTS - decode->form->event_count)
-		return too_large(decode->problem, (uint64_t)decode->form->event_count + count,
-				 LIMIT_APPEND_EVENTS, "the append has too many events");
-	decode->form->event_count += count;
-	decode->in_event = true;
-	for (uint32_t i = 0; i < count; i++) {
-		decode->event_index = i;
-		if (!decode_event(decode, stream, &reader))
-			return false;
-		if (decode->item->size > APPEND_ITEM_BYTES_MAX)
-			return too_large(decode->problem, decode->item->size, APPEND_ITEM_BYTES_MAX,
-					 "the append's records are too large, in bytes");
-	}
-	decode->in_event = false;
-	return true;
-}
-
-/* ---- the two forms ---- */
 
 /* The stream's expectation, unless it was mentioned before: the first place counts. */
 static bool add_expectation(struct decode *decode, const struct append_write *write, uint32_t index)
@@ -377,25 +179,9 @@ static bool add_expectation(struct decode *decode, const struct append_write *wr
 
 	if (!read_expectation(decode, write->expected, &expectation))
 		return false;
-	if (++*map_put(&decode->decoder->streams, write->stream, 0) == 1)
+	if (mention(decode, write->stream))
 		command_item_add_expectation(decode->item, &expectation);
-	return true;
-}
-
-static bool decode_one_stream(struct decode *decode, const struct arguments *arguments)
-{
-	struct append_write write = {0};
-	struct span raw_stream = {0};
-	struct expectation expectation = {.written = true};
-
-	(void)arguments_find(arguments, "stream", &raw_stream);
-	(void)arguments_find(arguments, "expected_version", &write.expected);
-	(void)arguments_find(arguments, "events", &write.events);
-	if (!read_stream_name(decode, raw_stream, &expectation.stream) ||
-	    !read_expectation(decode, write.expected, &expectation))
-		return false;
-	command_item_add_expectation(decode->item, &expectation);
-	return decode_events(decode, expectation.stream, write.events);
+	return decode_check_size(decode);
 }
 
 /* The values of one of `writes` or `checks`. */
@@ -407,42 +193,55 @@ static bool split_write(struct decode *decode, struct msgpack_reader *reader,
 
 	*write = (struct append_write){0};
 	if (msgpack_read_type(reader) != MSGPACK_TYPE_MAP || !msgpack_read_raw(reader, &map))
-		return refuse(decode, "", "must be a map");
+		return decode_refuse(decode, "", "must be a map");
 	bool whole = arguments_index(&arguments, map);
 
 	if (arguments.pairs > LIMIT_MAP_PAIRS)
-		return refuse_pairs(decode, arguments.pairs);
+		return decode_refuse_pairs(decode, arguments.pairs);
 	if (!whole)
-		return refuse(decode, "", "must be a map");
+		return decode_refuse(decode, "", "must be a map");
 	(void)arguments_find(&arguments, "stream", &raw_stream);
 	(void)arguments_find(&arguments, "expected_version", &write->expected);
 	(void)arguments_find(&arguments, "events", &write->events);
 	return read_stream_name(decode, raw_stream, &write->stream);
 }
 
-/* The first pass: expectations stand before the records. */
-static bool split_writes(struct decode *decode, struct span raw, uint32_t *count)
+static bool split_writes(struct decode *decode, struct span raw)
 {
 	struct msgpack_reader reader = msgpack_reader_of(raw);
 	struct buffer *writes = &decode->decoder->writes;
 	struct append_write write;
+	uint32_t count;
 
-	if (!msgpack_read_array(&reader, count))
-		return refuse_type(decode, "writes", "an array of maps", raw);
-	if (*count == 0)
-		return refuse(decode, "writes", "must not be empty");
-	if (*count > LIMIT_APPEND_EVENTS)
-		return too_large(decode->problem, *count, LIMIT_APPEND_EVENTS,
-				 "the append has too many writes");
-	buffer_clear(writes);
+	if (!msgpack_read_array(&reader, &count))
+		return decode_refuse_type(decode, "writes", "an array of maps", raw);
+	if (count > LIMIT_APPEND_EVENTS)
+		return decode_too_large(decode, count, LIMIT_APPEND_EVENTS,
+					"the append has too many writes");
 	decode->list = "writes";
-	for (uint32_t i = 0; i < *count; i++) {
+	for (uint32_t i = 0; i < count; i++) {
 		decode->list_index = i;
 		if (!split_write(decode, &reader, &write) || !add_expectation(decode, &write, i))
 			return false;
 		buffer_append(writes, &write, sizeof write);
 	}
 	decode->list = NULL;
+	return true;
+}
+
+/* The one write of the form that has `stream`. */
+static bool split_single(struct decode *decode)
+{
+	struct append_write write = {0};
+	struct span raw_stream = {0};
+
+	(void)arguments_find(decode->arguments, "stream", &raw_stream);
+	(void)arguments_find(decode->arguments, "expected_version", &write.expected);
+	(void)arguments_find(decode->arguments, "events", &write.events);
+	if (!read_stream_name(decode, raw_stream, &write.stream) ||
+	    !add_expectation(decode, &write, 0))
+		return false;
+	buffer_append(&decode->decoder->writes, &write, sizeof write);
 	return true;
 }
 
@@ -454,32 +253,35 @@ static bool decode_check(struct decode *decode, struct msgpack_reader *reader, u
 	if (!split_write(decode, reader, &check))
 		return false;
 	if (check.expected.data == NULL)
-		return refuse(decode, "expected_version", "is missing");
+		return decode_refuse(decode, "expected_version", "is missing");
 	if (!read_expectation(decode, check.expected, &expectation))
 		return false;
-	if (++*map_put(&decode->decoder->streams, check.stream, 0) > 1)
-		return refuse(decode, "stream",
-			      "is written by this append or checked before: say what is expected "
-			      "of it there");
+	if (expectation.kind == EXPECTATION_ANY)
+		return decode_refuse(decode, "expected_version",
+				     "must not be \"any\": nothing would be checked");
+	if (!mention(decode, check.stream))
+		return decode_refuse(decode, "stream",
+				     "is written by this append or checked before: say what is "
+				     "expected of it there");
 	expectation.stream = check.stream;
 	command_item_add_expectation(decode->item, &expectation);
-	return true;
+	return decode_check_size(decode);
 }
 
-static bool decode_checks(struct decode *decode, const struct arguments *arguments)
+static bool decode_checks(struct decode *decode)
 {
 	struct span raw = {0};
 	uint32_t count;
 
-	if (!arguments_find(arguments, "checks", &raw))
+	if (!arguments_find(decode->arguments, "checks", &raw))
 		return true;
 	struct msgpack_reader reader = msgpack_reader_of(raw);
 
 	if (!msgpack_read_array(&reader, &count))
-		return refuse_type(decode, "checks", "an array of maps", raw);
+		return decode_refuse_type(decode, "checks", "an array of maps", raw);
 	if (count > LIMIT_APPEND_EVENTS)
-		return too_large(decode->problem, count, LIMIT_APPEND_EVENTS,
-				 "the append has too many checks");
+		return decode_too_large(decode, count, LIMIT_APPEND_EVENTS,
+					"the append has too many checks");
 	decode->list = "checks";
 	for (uint32_t i = 0; i < count; i++) {
 		decode->list_index = i;
@@ -490,19 +292,19 @@ static bool decode_checks(struct decode *decode, const struct arguments *argumen
 	return true;
 }
 
-static bool decode_writes(struct decode *decode, const struct arguments *arguments,
-			  struct span raw_writes)
-{
-	uint32_t count;
+/* ---- the whole ---- */
 
-	map_clear(&decode->decoder->streams);
-	if (!split_writes(decode, raw_writes, &count) || !decode_checks(decode, arguments))
-		return false;
-	decode->list = "writes";
+/* The second pass over the writes: expectations and conditions stand before the records. */
+static bool decode_records(struct decode *decode)
+{
+	const struct buffer *writes = &decode->decoder->writes;
+	uint32_t count = (uint32_t)(writes->size / sizeof(struct append_write));
+
 	for (uint32_t i = 0; i < count; i++) {
 		struct append_write write;
 
-		memcpy(&write, decode->decoder->writes.data + i * sizeof write, sizeof write);
+		memcpy(&write, writes->data + i * sizeof write, sizeof write);
+		decode->list = decode->form->one_stream ? NULL : "writes";
 		decode->list_index = i;
 		if (!decode_events(decode, write.stream, write.events))
 			return false;
@@ -511,61 +313,85 @@ static bool decode_writes(struct decode *decode, const struct arguments *argumen
 	return true;
 }
 
-static bool read_on_conflict(struct decode *decode, const struct arguments *arguments)
+static bool read_on_conflict(struct decode *decode)
 {
 	struct span raw = {0}, text;
 
-	if (!arguments_find(arguments, "on_conflict", &raw))
+	if (!arguments_find(decode->arguments, "on_conflict", &raw))
 		return true;
 	struct msgpack_reader reader = msgpack_reader_of(raw);
 
 	decode->form->with_events =
 		msgpack_read_str(&reader, &text) && span_equal_string(text, "events");
 	if (!decode->form->with_events)
-		return refuse(decode, "on_conflict", "must be \"events\", or be left out");
+		return decode_refuse(decode, "on_conflict", "must be \"events\", or be left out");
 	return true;
 }
 
-static bool refuse_other_forms(struct decode *decode, const struct arguments *arguments,
-			       bool has_writes)
+/* Which of the forms it is: with `stream`, with `writes`, or without events. */
+static bool choose_form(struct decode *decode, struct span *raw_writes)
 {
-	static const char *const unsupported[] = {"condition", "checkpoint"};
+	static const char *const ones[] = {"stream", "expected_version", "events"};
+	static const char *const others[] = {"checks", "condition", "checkpoint"};
+	bool has_writes = arguments_find(decode->arguments, "writes", raw_writes),
+	     has_others = false;
+	const char *one = NULL;
 	struct span raw;
 
-	for (size_t i = 0; i < sizeof unsupported / sizeof unsupported[0]; i++)
-		if (arguments_find(arguments, unsupported[i], &raw))
-			return refuse(decode, unsupported[i],
-				      "is not supported by this version of annal");
-	if (has_writes) {
-		static const char *const ones[] = {"stream", "expected_version", "events"};
-
-		for (size_t i = 0; i < sizeof ones / sizeof ones[0]; i++)
-			if (arguments_find(arguments, ones[i], &raw))
-				return refuse(decode, ones[i],
-					      "belongs into `writes` when there are any");
-	} else if (arguments_find(arguments, "checks", &raw)) {
-		return refuse(decode, "checks", "can only stand beside `writes`");
+	for (size_t i = 0; i < sizeof ones / sizeof ones[0]; i++) {
+		if (one == NULL && arguments_find(decode->arguments, ones[i], &raw))
+			one = ones[i];
+		has_others = has_others || arguments_find(decode->arguments, others[i], &raw);
 	}
+	if (has_writes && one != NULL)
+		return decode_refuse(decode, one, "belongs into `writes` when there are any");
+	decode->form->one_stream = !has_writes && (one != NULL || !has_others);
+	return true;
+}
+
+/* An append that asks for nothing is a mistake. */
+static bool refuse_nothing(struct decode *decode, bool has_writes)
+{
+	return decode_refuse(decode, has_writes ? "writes" : "checks",
+			     "must not be empty when the append has nothing else: neither events, "
+			     "nor checks, conditions or a checkpoint");
+}
+
+static bool decode_all(struct decode *decode)
+{
+	struct append_decoder *decoder = decode->decoder;
+	struct span raw_writes = {0};
+
+	buffer_clear(&decoder->writes);
+	if (!read_on_conflict(decode) || !choose_form(decode, &raw_writes))
+		return false;
+	if (decode->form->one_stream && !split_single(decode))
+		return false;
+	if (raw_writes.data != NULL && !split_writes(decode, raw_writes))
+		return false;
+	if (!decode_checks(decode) || !decode_conditions(decode) || !decode_records(decode) ||
+	    !decode_checkpoint(decode))
+		return false;
+	if (decode->streams == 0 && !decode->form->has_others)
+		return refuse_nothing(decode, raw_writes.data != NULL);
 	return true;
 }
 
 bool append_decode(struct append_decoder *decoder, const struct arguments *arguments,
 		   struct buffer *item, struct append_form *form, struct append_problem *problem)
 {
-	struct decode decode = {.decoder = decoder, .problem = problem, .item = item, .form = form};
-	size_t before = item->size;
-	struct span raw_writes = {0};
-	bool has_writes = arguments_find(arguments, "writes", &raw_writes);
+	struct decode decode = {.decoder = decoder,
+				.arguments = arguments,
+				.problem = problem,
+				.item = item,
+				.form = form};
 
-	ASSERT(before == 0); /* the item's size is compared with its bound */
-	*form = (struct append_form){.one_stream = !has_writes};
+	ASSERT(item->size == 0); /* its size is compared with its bound */
+	*form = (struct append_form){0};
 	size_t offset = command_item_begin(item);
 
-	if (!read_on_conflict(&decode, arguments) ||
-	    !refuse_other_forms(&decode, arguments, has_writes) ||
-	    !(has_writes ? decode_writes(&decode, arguments, raw_writes)
-			 : decode_one_stream(&decode, arguments))) {
-		item->size = before;
+	if (!decode_all(&decode)) {
+		item->size = 0;
 		return false;
 	}
 	command_item_end(item, offset);

@@ -1,13 +1,16 @@
 /*
  * From the arguments of `append` to the command item that is proposed (storage/command.h), in one
  * pass over the events, every bound checked. Pure: no clock, no I/O; ids are drawn for events that
- * bring none. PROTOCOL section 4, "Write"; the forms with `condition` and `checkpoint` are refused.
+ * bring none. PROTOCOL section 4, "Write".
  *
  * What PROTOCOL leaves open:
  * - an event's size is that of its data and metadata, an append's the sum over its events; the stored
  *   records of one append together are at most APPEND_ITEM_BYTES_MAX (names and tags count there).
- * - one form or the other: `stream` beside `writes` is refused. Each write has an event at least.
- * - a stream in `checks` is in no write, and there once.
+ * - one form or the other: `stream` beside `writes` is refused; `checks`, `condition` and `checkpoint`
+ *   go with both, and alone (`writes` absent or empty). Each write has an event at least.
+ * - a stream in `checks` is in no write, and there once; "any" checks nothing and is refused.
+ * - conditions: at most LIMIT_CONDITIONS, with LIMIT_QUERY_NAMES names in all of them together.
+ * - a consumer is named by the rules for stream names.
  * - nil is an argument that was left out.
  */
 #ifndef NODE_APPEND_DECODE_H
@@ -17,6 +20,7 @@
 #include "base/map.h"
 #include "node/arguments.h"
 #include "storage/command.h"
+#include "storage/query.h"
 
 #define APPEND_ITEM_BYTES_MAX (LIMIT_ENTRY_BYTES_MAX - 64 * KIB)
 
@@ -29,6 +33,8 @@ struct append_decoder {
 	struct map streams;   /* those with an expectation → how often they were mentioned */
 	struct map ids;       /* of the append, when more than one is given */
 	struct buffer writes; /* struct append_write, private */
+	struct query query;   /* of a condition */
+	struct buffer text;   /* of the checkpoint's record */
 };
 
 void append_decoder_init(struct append_decoder *decoder, uint64_t max_append, uint64_t max_event);
@@ -42,8 +48,9 @@ struct append_problem {
 };
 
 struct append_form {
-	bool one_stream;  /* the first of the two forms */
+	bool one_stream;  /* the form with `stream` */
 	bool with_events; /* on_conflict: "events" */
+	bool has_others;  /* conditions, a checkpoint */
 	uint32_t event_count;
 };
 

@@ -48,6 +48,7 @@ struct node {
 	uint8_t cluster_id[CLUSTER_ID_BYTES];
 	int64_t started_ms;
 	bool stopping;
+	uint32_t writes_in_flight;      /* node/write.c counts them */
 	uint64_t unsent_bytes;          /* of all sessions; node/session.c counts them */
 	struct node_counters *counters; /* node/stats.h */
 	struct node_inside *inside;     /* private to node.c */

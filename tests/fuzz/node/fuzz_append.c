@@ -1,38 +1,75 @@
 /*
  * Any params of append: refused with a name and a sentence, or taken as an item that apply can read:
- * every record parses, each written stream has its expectation before.
+ * every record, condition and checkpoint parses, each written stream has its expectation before.
  */
 #include "base/assert.h"
 #include "node/append_decode.h"
+#include "storage/system.h"
 
 #include <string.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static void check_item(struct span items, const struct append_form *form)
+static void check_condition(struct span content)
 {
-	struct command_section section;
-	struct expectation expectation;
+	struct condition condition;
+	struct query query;
+	struct error error;
+
+	query_init(&query);
+	ASSERT(command_parse_condition(content, &condition, &error) == 0);
+	ASSERT(query_parse(condition.query, &query, &error) == 0);
+	query_close(&query);
+}
+
+static void check_checkpoint(struct span content)
+{
+	struct checkpoint_section section;
+	struct system_checkpoint checkpoint;
 	struct record record;
 	struct error error;
+
+	ASSERT(command_parse_checkpoint(content, &section, &error) == 0);
+	ASSERT(record_parse(section.record, &record) == 0);
+	ASSERT(system_is_checkpoint_record(section.record.data));
+	ASSERT(system_checkpoint_parse(&record, &checkpoint) == 0);
+}
+
+static void check_record(struct span content)
+{
+	struct record record;
+
+	ASSERT(record_parse(content, &record) == 0);
+	ASSERT(record.bytes.size == content.size);
+	ASSERT(!record_is_system(content.data));
+}
+
+static void check_item(struct span items, const struct append_form *form)
+{
+	uint32_t counts[COMMAND_CHECKPOINT + 1] = {0};
+	struct command_section section;
+	struct expectation expectation;
+	struct error error;
 	struct span sections;
-	uint32_t records = 0;
 	bool one = command_next_item(&items, &sections);
 
 	ASSERT(one && items.size == 0);
 	while (command_next_section(&sections, &section)) {
-		if (section.tag == COMMAND_EXPECTATION) {
-			ASSERT(records == 0);
-			ASSERT(command_parse_expectation(section.content, &expectation, &error) ==
-			       0);
-		} else {
-			ASSERT(record_parse(section.content, &record) == 0);
-			ASSERT(record.bytes.size == section.content.size);
-			ASSERT(!record_is_system(section.content.data));
-			records++;
-		}
+		ASSERT(section.tag <= COMMAND_CHECKPOINT && counts[COMMAND_CHECKPOINT] == 0);
+		counts[section.tag]++;
+		if (section.tag == COMMAND_EXPECTATION)
+			ASSERT(counts[COMMAND_RECORD] == 0 &&
+			       command_parse_expectation(section.content, &expectation, &error) ==
+				       0);
+		else if (section.tag == COMMAND_CONDITION)
+			check_condition(section.content);
+		else if (section.tag == COMMAND_RECORD)
+			check_record(section.content);
+		else
+			check_checkpoint(section.content);
 	}
-	ASSERT(records > 0 && records == form->event_count);
+	ASSERT(counts[COMMAND_RECORD] == form->event_count);
+	ASSERT(form->event_count > 0 || counts[COMMAND_EXPECTATION] > 0 || form->has_others);
 }
 
 static void check_problem(const struct append_problem *problem)
@@ -72,7 +109,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		check_item(buffer_span(&item), &form);
 	else
 		check_problem(&problem);
-	ASSERT(item.size == 0 || form.event_count > 0);
 	buffer_close(&item);
 	append_decoder_close(&decoder);
 	return 0;

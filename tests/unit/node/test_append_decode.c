@@ -2,6 +2,7 @@
 #include "tests/unit/unit.h"
 
 #include "node/append_decode.h"
+#include "storage/system.h"
 #include "tests/unit/node/notation.h"
 
 #define MAX_APPEND 5000u
@@ -84,9 +85,10 @@ static void each_wrong_argument_of_one_stream_is_named(void **state)
 		{"{stream: 's', events: []}", "events"},
 		{"{stream: 's', events: [" EVENT "], on_conflict: 5}", "on_conflict"},
 		{"{stream: 's', events: [" EVENT "], on_conflict: 'all'}", "on_conflict"},
-		{"{stream: 's', events: [" EVENT "], condition: {}}", "condition"},
-		{"{stream: 's', events: [" EVENT "], checkpoint: {}}", "checkpoint"},
-		{"{stream: 's', events: [" EVENT "], checks: []}", "checks"},
+		{"{expected_version: 0, checks: [{stream: 'a', expected_version: 0}]}", "stream"},
+		{"{events: [" EVENT "], checkpoint: {consumer: 'c', position: 1}}", "stream"},
+		{"{stream: 's', events: [" EVENT "], checks: [{stream: 's', expected_version: 0}]}",
+		 "checks[0].stream"},
 		{EXPECTED("-1"), "expected_version"},
 		{EXPECTED("float"), "expected_version"},
 		{EXPECTED("true"), "expected_version"},
@@ -244,6 +246,99 @@ static void each_wrong_argument_of_several_streams_is_named(void **state)
 		assert_named(&cases[i]);
 }
 
+#define CONDITION(value)  "{stream: 's', events: [" EVENT "], condition: " value "}"
+#define CHECKPOINT(value) "{stream: 's', events: [" EVENT "], checkpoint: " value "}"
+#define QUERY             "[{types: ['T']}]"
+
+static void each_wrong_part_of_what_an_append_depends_on_is_named(void **state)
+{
+	static const struct bad cases[] = {
+		{"{checks: []}", "checks"},
+		{"{writes: [], checks: []}", "writes"},
+		{"{checks: [{stream: 'a'}]}", "checks[0].expected_version"},
+		{"{checks: [{stream: 'a', expected_version: 'any'}]}",
+		 "checks[0].expected_version"},
+		{"{checks: [{stream: 'a', expected_version: 0}, {stream: 'b', expected_version: "
+		 "0}, "
+		 "{stream: 'a', expected_version: 0}]}",
+		 "checks[2].stream"},
+		{"{checks: [{stream: '$a', expected_version: 0}]}", "checks[0].stream"},
+		{"{condition: []}", "condition"},
+		{CONDITION("5"), "condition"},
+		{CONDITION("'all'"), "condition"},
+		{CONDITION("[]"), "condition"},
+		{CONDITION("{}"), "condition.fail_if"},
+		{CONDITION("{fail_if: nil}"), "condition.fail_if"},
+		{CONDITION("{fail_if: []}"), "condition.fail_if"},
+		{CONDITION("{fail_if: [{}]}"), "condition.fail_if[0]"},
+		{CONDITION("{fail_if: [{types: ['T']}, {tags: ['a', 5]}]}"),
+		 "condition.fail_if[1].tags[1]"},
+		{CONDITION("{fail_if: " QUERY ", after: -1}"), "condition.after"},
+		{CONDITION("{fail_if: " QUERY ", after: 'end'}"), "condition.after"},
+		{CONDITION("[5]"), "condition[0]"},
+		{CONDITION("[{fail_if: " QUERY "}, 5]"), "condition[1]"},
+		{CONDITION("[{fail_if: " QUERY "}, {after: 5}]"), "condition[1].fail_if"},
+		{CONDITION("[{fail_if: " QUERY "}, {fail_if: [{streams: ['$a']}]}]"),
+		 "condition[1].fail_if[0].streams[0]"},
+		{CONDITION("[{fail_if: " QUERY ", after: float}]"), "condition[0].after"},
+		{CHECKPOINT("5"), "checkpoint"},
+		{CHECKPOINT("[]"), "checkpoint"},
+		{CHECKPOINT("{}"), "checkpoint.consumer"},
+		{CHECKPOINT("{consumer: 5, position: 1}"), "checkpoint.consumer"},
+		{CHECKPOINT("{consumer: '', position: 1}"), "checkpoint.consumer"},
+		{CHECKPOINT("{consumer: '$c', position: 1}"), "checkpoint.consumer"},
+		{CHECKPOINT("{consumer: 'c' * 1025, position: 1}"), "checkpoint.consumer"},
+		{CHECKPOINT("{consumer: 'c'}"), "checkpoint.position"},
+		{CHECKPOINT("{consumer: 'c', position: -1}"), "checkpoint.position"},
+		{CHECKPOINT("{consumer: 'c', position: 1, epoch: '1'}"), "checkpoint.epoch"},
+		{CHECKPOINT("{consumer: 'c', position: 1, if_position: -1}"),
+		 "checkpoint.if_position"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(cases); i++)
+		assert_named(&cases[i]);
+}
+
+/* Names of all conditions together, and conditions. */
+static void what_conditions_look_for_is_bounded(void **state)
+{
+	static const struct {
+		uint32_t conditions, names;
+		bool taken;
+	} cases[] = {
+		{1, LIMIT_QUERY_NAMES, true},
+		{2, LIMIT_QUERY_NAMES / 2, true},
+		{2, LIMIT_QUERY_NAMES / 2 + 1, false},
+		{LIMIT_CONDITIONS, LIMIT_QUERY_NAMES / LIMIT_CONDITIONS, true},
+		{LIMIT_CONDITIONS + 1, 1, false},
+	};
+	char name[16];
+
+	(void)state;
+	for (size_t c = 0; c < COUNT_OF(cases); c++) {
+		struct buffer text = {0};
+		struct trial trial;
+
+		buffer_append(&text, "{condition: [", 13);
+		for (uint32_t i = 0; i < cases[c].conditions; i++) {
+			buffer_append(&text, "{fail_if: [{tags: [", 19);
+			for (uint32_t k = 0; k < cases[c].names; k++) {
+				snprintf(name, sizeof name, "'%u',", k);
+				buffer_append(&text, name, strlen(name));
+			}
+			buffer_append(&text, "]}]},", 5);
+		}
+		buffer_append(&text, "]}", 3);
+		decode(&trial, (char *)text.data);
+		assert_int_equal(trial.taken, cases[c].taken);
+		if (!trial.taken)
+			assert_string_equal(trial.problem.argument, "condition");
+		end(&trial);
+		buffer_close(&text);
+	}
+}
+
 static void what_is_too_large_is_told_with_its_limit(void **state)
 {
 	static const struct {
@@ -319,6 +414,38 @@ static void events_are_counted_over_all_writes(void **state)
 
 /* ---- what is taken is what was meant ---- */
 
+static void describe_condition(struct span content, char *text, size_t size)
+{
+	struct condition condition;
+	struct query query;
+	struct error error;
+
+	query_init(&query);
+	assert_int_equal(command_parse_condition(content, &condition, &error), 0);
+	assert_int_equal(query_parse(condition.query, &query, &error), 0);
+	snprintf(text, size, "!%u>%llu(%u,%u) ", condition.index,
+		 (unsigned long long)condition.after, query_item_count(&query),
+		 query_name_count(&query));
+	query_close(&query);
+}
+
+static void describe_checkpoint(struct span content, char *text, size_t size)
+{
+	struct checkpoint_section section;
+	struct system_checkpoint checkpoint;
+	struct record record;
+	struct error error;
+
+	assert_int_equal(command_parse_checkpoint(content, &section, &error), 0);
+	assert_int_equal(record_parse(section.record, &record), 0);
+	assert_int_equal(system_checkpoint_parse(&record, &checkpoint), 0);
+	assert_false(checkpoint.deleted);
+	snprintf(text, size, "%.*s=%llu/%llu?%lld ", (int)record.stream.size,
+		 (const char *)record.stream.data, (unsigned long long)checkpoint.position,
+		 (unsigned long long)checkpoint.epoch,
+		 section.has_if_position ? (long long)section.if_position : -1LL);
+}
+
 /* The sections of the one item, written down as text. */
 static void describe(const struct buffer *item, char *text, size_t size)
 {
@@ -343,6 +470,14 @@ static void describe(const struct buffer *item, char *text, size_t size)
 				expectation.written ? "" : "?", (int)expectation.stream.size,
 				(const char *)expectation.stream.data, (int)expectation.kind,
 				(unsigned long long)expectation.version, expectation.index);
+			continue;
+		}
+		if (section.tag != COMMAND_RECORD) {
+			if (section.tag == COMMAND_CONDITION)
+				describe_condition(section.content, text + at, size - at);
+			else
+				describe_checkpoint(section.content, text + at, size - at);
+			at += strlen(text + at);
 			continue;
 		}
 		assert_int_equal(record_parse(section.content, &record), 0);
@@ -388,6 +523,18 @@ static void items_say_what_was_meant(void **state)
 		 "events: [" EVENT "]}, {stream: 'a', expected_version: 9, events: [" EVENT
 		 "]}], checks: [{stream: 'c', expected_version: 'no_stream'}]}",
 		 "a=1.1@0 b=0.0@1 ?c=2.0@0 a:T:::0 b:T:::0 a:T:::0 "},
+		{"{stream: 's', events: [" EVENT "], checks: [{stream: 'a', expected_version: 3}], "
+		 "checkpoint: {consumer: 'c', position: 7}, condition: {fail_if: " QUERY "}}",
+		 "s=0.0@0 ?a=1.3@0 !0>0(1,1) s:T:::0 $checkpoint-c=7/0?-1 "},
+		{"{checks: [{stream: 'a', expected_version: 'stream_exists'}, {stream: 'b', "
+		 "expected_version: 'no_stream'}]}",
+		 "?a=3.0@0 ?b=2.0@1 "},
+		{"{writes: [], checks: nil, condition: [{fail_if: 'all', after: 9}, {fail_if: "
+		 "[{types: ['a', 'b', 'a'], stream_prefix: 'x'}, {tags: ['t']}]}]}",
+		 "!0>9(0,0) !1>0(2,4) "},
+		{"{checkpoint: {consumer: 'c', position: 18446744073709551615, epoch: 4, "
+		 "if_position: 0}}",
+		 "$checkpoint-c=18446744073709551615/4?0 "},
 	};
 
 	(void)state;
@@ -437,6 +584,8 @@ int main(void)
 		cmocka_unit_test(each_wrong_part_of_an_event_is_named),
 		cmocka_unit_test(what_is_repeated_is_bounded),
 		cmocka_unit_test(each_wrong_argument_of_several_streams_is_named),
+		cmocka_unit_test(each_wrong_part_of_what_an_append_depends_on_is_named),
+		cmocka_unit_test(what_conditions_look_for_is_bounded),
 		cmocka_unit_test(what_is_too_large_is_told_with_its_limit),
 		cmocka_unit_test(events_are_counted_over_all_writes),
 		cmocka_unit_test(items_say_what_was_meant),
