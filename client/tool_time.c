@@ -244,7 +244,8 @@ const struct tool_command tool_at = {
 		"TIME: 2026-01-31T12:00:00Z, 2026-01-31T13:00:00+01:00, 2026-01-31 (UTC), now, or "
 		"so long ago: -90s, -1h30m, -2d (s m h d w). A position behind the head: nothing "
 		"is that young.\n"
-		"Example: annal read --all --from $(annal at -1h -o json | jq .position)",
+		"Examples: annal at -1h\n"
+		"annal read --all --from $(annal at -1h -o json | jq .position)",
 	.parse = parse,
 	.arguments_size = sizeof(struct arguments),
 	.takes_time = true,
