@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/memory.h"
 #include "node/append.h"
+#include "node/backup.h"
 #include "node/catch_up.h"
 #include "node/deadline.h"
 #include "node/node.h"
@@ -254,6 +255,7 @@ static inline void whole_node_init(struct whole_node *whole)
 	whole->node.deadlines = deadlines_new(clock_monotonic_ms());
 	whole->node.workers = workers_new(1, "test");
 	whole->node.appends = append_service_new(&whole->node);
+	whole->node.backup = backup_service_new(&whole->node);
 	whole->node.router = router_new(&whole->node);
 	whole->node.own_writes = own_writes_new(&whole->node);
 	whole->node.reader = reader_new(&whole->node);
@@ -265,8 +267,11 @@ static inline void whole_node_init(struct whole_node *whole)
 static inline void whole_node_close(struct whole_node *whole)
 {
 	whole_node_turn(whole);
+	backup_service_stop(whole->node.backup);
+	backup_service_join(whole->node.backup);
 	workers_free(whole->node.workers);
 	whole_node_run_posts(whole);
+	backup_service_free(whole->node.backup);
 	catch_up_free(whole->node.catch_up);
 	reader_free(whole->node.reader);
 	notifier_free(whole->node.notifier);
