@@ -7,8 +7,8 @@
 #include "node/node.h"
 #include "node/notify.h"
 #include "node/peer_client.h"
+#include "node/pull_page.h"
 #include "node/table.h"
-#include "storage/record.h"
 
 #include <errno.h>
 #include <uv.h>
@@ -55,7 +55,11 @@ struct slot {
 struct catch_up {
 	struct node *node;
 	enum catch_up_state state;
-	struct manifest manifest;
+	struct manifest manifest; /* that the store is brought to: `asked`, or a newer one */
+	struct manifest asked;    /* by raft */
+	/* The manifest must be of this position or later: the store's horizon, or its head. Beyond the
+	 * manifest after a start of a node that was killed with a newer one on its mind. */
+	uint64_t needed;
 	uv_timer_t timer;
 
 	/* The ring of slots: `first` holds the lowest positions. */
@@ -80,7 +84,10 @@ struct catch_up {
 	bool working;
 	int status;
 	struct error error;
-	uint64_t ingested; /* the store's head after the work; the worker's until then */
+	uint64_t ingested;      /* the store's head after the work; the worker's until then ... */
+	uint64_t worker_needed; /* ... as these */
+	bool has_newer;
+	struct manifest newer;
 
 	uint64_t started_from, reported_head;
 	int64_t reported_ms;
@@ -215,6 +222,16 @@ static bool have_peer(struct catch_up *catch_up)
 
 /* ---- asking ---- */
 
+static bool needs_newer(const struct catch_up *catch_up)
+{
+	return catch_up->needed > catch_up->manifest.position;
+}
+
+static uint64_t last_wanted(const struct catch_up *catch_up)
+{
+	return needs_newer(catch_up) ? catch_up->needed : catch_up->manifest.position;
+}
+
 /* The peer will be left by the next tick, which comes at once: not within one of its own calls. */
 static void lose_peer(struct catch_up *catch_up, const char *reason)
 {
@@ -252,10 +269,10 @@ static void ask(struct catch_up *catch_up, struct slot *slot)
 {
 	struct buffer params;
 
-	ASSERT(slot->from <= slot->to && slot->to <= catch_up->manifest.position);
+	ASSERT(slot->from <= slot->to);
 	buffer_init(&params);
 	msgpack_write_map(&params, 5);
-	msgpack_write_string(&params, "system");
+	msgpack_write_string(&params, "raw");
 	msgpack_write_bool(&params, true);
 	msgpack_write_string(&params, "from");
 	msgpack_write_u64(&params, slot->from);
@@ -281,8 +298,10 @@ static struct slot *slot_at(struct catch_up *catch_up, uint32_t place)
 
 static void make_ranges(struct catch_up *catch_up)
 {
-	uint64_t last = catch_up->manifest.position;
+	uint64_t last = last_wanted(catch_up);
 
+	if (catch_up->used == 0 && catch_up->next_from > last && needs_newer(catch_up))
+		last = catch_up->next_from; /* for the manifest that comes with the page */
 	while (catch_up->used < LIMIT_PULLS_IN_FLIGHT && catch_up->next_from <= last) {
 		struct slot *slot = slot_at(catch_up, catch_up->used++);
 		uint64_t left = last - catch_up->next_from + 1;
@@ -309,69 +328,88 @@ static void ask_what_is_wanted(struct catch_up *catch_up)
 
 /* ---- work, on a worker ---- */
 
-/* The records of a page: what its array "events" holds. */
-static int find_records(struct span answer, struct span *records, uint32_t *count)
+/*
+ * Holes may lack what was the last checkpoint as of the manifest: then the manifest that came with the
+ * page takes its place, which is of the horizon or later. -EAGAIN: the peer has none to offer.
+ */
+static int look_at_horizon(struct catch_up *catch_up, const struct pull_page *page, bool has_hole)
 {
-	struct msgpack_reader reader = msgpack_reader_of(answer);
-	struct span key, raw;
-	uint32_t pairs;
+	struct store_status status;
 
-	if (!msgpack_read_map(&reader, &pairs))
-		return -EBADMSG;
-	while (pairs-- > 0) {
-		if (!msgpack_read_str(&reader, &key) || !msgpack_read_raw(&reader, &raw))
-			return -EBADMSG;
-		if (!span_equal_string(key, "events"))
-			continue;
-		struct msgpack_reader inside = msgpack_reader_of(raw);
+	store_get_status(catch_up->node->store, &status);
+	uint64_t needed = status.horizon > status.head ? status.horizon : status.head;
 
-		if (!msgpack_read_array(&inside, count))
-			return -EBADMSG;
-		*records = span_of(inside.at, (size_t)(inside.end - inside.at));
+	if (has_hole && page->horizon > needed)
+		needed = page->horizon;
+	catch_up->worker_needed = needed;
+	if (needed <= catch_up->manifest.position)
 		return 0;
-	}
-	return -EBADMSG;
-}
-
-/* Whole records at the slot's positions, from its first one: before the store sees any. */
-static int check_records(struct catch_up *catch_up, const struct slot *slot, struct span left)
-{
-	struct record record;
-	uint64_t next = slot->from;
-
-	for (; left.size > 0; next++) {
-		if (record_parse(left, &record) != 0)
-			return error_set(&catch_up->error, -EBADMSG,
-					 "what came for position %llu is no record",
-					 (unsigned long long)next);
-		if (record.position != next || next > slot->to)
-			return error_set(&catch_up->error, -EBADMSG,
-					 "the record for position %llu says that it is at %llu",
-					 (unsigned long long)next,
-					 (unsigned long long)record.position);
-		left.data += record.bytes.size;
-		left.size -= record.bytes.size;
-	}
+	const struct manifest *newer = &page->manifest;
+	if (!page->has_manifest || newer->position < needed ||
+	    newer->applied_index < catch_up->manifest.applied_index ||
+	    memcmp(newer->cluster_id, catch_up->manifest.cluster_id, CLUSTER_ID_BYTES) != 0)
+		return error_set(&catch_up->error, -EAGAIN,
+				 "the peer has no manifest of position %llu or later",
+				 (unsigned long long)needed);
+	catch_up->newer = *newer;
+	catch_up->has_newer = true;
 	return 0;
 }
 
 /* What a record says of its stream, its time and its id, store_ingest checks. */
 static int ingest_slot(struct catch_up *catch_up, struct slot *slot)
 {
-	struct span records;
-	uint32_t count;
+	struct store *store = catch_up->node->store;
+	struct pull_page page;
+	struct span items;
+	bool has_hole;
 
-	if (find_records(buffer_span(&slot->answer), &records, &count) != 0)
+	if (pull_page_parse(buffer_span(&slot->answer), &page) != 0)
 		return error_set(&catch_up->error, -EBADMSG,
 				 "the answer for positions from %llu is no page of records",
 				 (unsigned long long)slot->from);
-	if (count > slot->to - slot->from + 1)
+	if (page.count > slot->to - slot->from + 1)
 		return error_set(&catch_up->error, -EBADMSG,
-				 "%u records came for positions %llu to %llu", count,
+				 "%u records came for positions %llu to %llu", page.count,
 				 (unsigned long long)slot->from, (unsigned long long)slot->to);
-	int rc = check_records(catch_up, slot, records);
+	int rc = pull_page_cut(&page, slot->from, slot->to, store_head(store), &items, &has_hole,
+			       &catch_up->error);
+	if (rc == 0)
+		rc = look_at_horizon(catch_up, &page, has_hole);
+	if (rc != 0)
+		return rc;
+	if (has_hole)
+		store_ingest_horizon(store, page.horizon);
+	return store_ingest(store, items, &catch_up->error);
+}
 
-	return rc != 0 ? rc : store_ingest(catch_up->node->store, records, &catch_up->error);
+/*
+ * With a newer manifest than raft's, the store will be ahead of the log: the hard state must say why,
+ * before it is. And what raft's manifest says must be so, too, where it can still be known.
+ */
+static int end(struct catch_up *catch_up)
+{
+	const struct manifest *asked = &catch_up->asked, *manifest = &catch_up->manifest;
+	struct node *node = catch_up->node;
+	uint64_t position = asked->position, hash;
+
+	if (manifest->applied_index != asked->applied_index) {
+		int rc = position == 0
+				 ? -ENOENT
+				 : store_digest(node->store, &position, &hash, &catch_up->error);
+
+		if (rc == 0 && hash != asked->hash)
+			return error_set(&catch_up->error, -EBADMSG,
+					 "the records up to position %llu are not those of the "
+					 "cluster: remove this node's data and sync again",
+					 (unsigned long long)position);
+		if (rc == 0 || rc == -ENOENT)
+			rc = replica_note_pulled(node->replica, manifest->applied_index,
+						 &catch_up->error);
+		if (rc != 0)
+			return rc;
+	}
+	return store_ingest_end(node->store, manifest, &catch_up->error);
 }
 
 static void work_run(struct work *work)
@@ -384,7 +422,7 @@ static void work_run(struct work *work)
 	else if (catch_up->state == CATCH_UP_FETCHING)
 		catch_up->status = ingest_slot(catch_up, slot_at(catch_up, 0));
 	else
-		catch_up->status = store_ingest_end(store, &catch_up->manifest, &catch_up->error);
+		catch_up->status = end(catch_up);
 	catch_up->ingested = store_head(store);
 	node_post(catch_up->node, &catch_up->post);
 }
@@ -412,7 +450,9 @@ static void fail(struct catch_up *catch_up)
 /* As far as the store took the slot's records. */
 static void note_progress(struct catch_up *catch_up, struct slot *slot)
 {
-	ASSERT(slot->from <= catch_up->ingested && catch_up->ingested <= slot->to);
+	ASSERT(slot->from <= catch_up->ingested);
+	if (catch_up->next_from <= catch_up->ingested) /* a hole went over it */
+		catch_up->next_from = catch_up->ingested + 1;
 	notifier_applied(catch_up->node->notifier, slot->from, catch_up->ingested);
 	catch_up->peers_tried = 0;
 	catch_up->refused_count = 0;
@@ -439,17 +479,28 @@ static void slot_refused(struct catch_up *catch_up, struct slot *slot)
 		fail(catch_up);
 }
 
-static void slot_ingested(struct catch_up *catch_up, struct slot *slot)
+/* The peer cannot be of help for now, but might be later. */
+static void slot_put_back(struct catch_up *catch_up, struct slot *slot, const char *reason)
 {
 	buffer_clear(&slot->answer);
-	if (catch_up->ingested < slot->from) {
-		slot_move(slot, SLOT_WANTED);
-		if (slot->peer_number == catch_up->peer_number)
-			lose_peer(catch_up, "it does not have these records yet");
+	slot_move(slot, SLOT_WANTED);
+	if (slot->peer_number == catch_up->peer_number)
+		lose_peer(catch_up, reason);
+}
+
+static void slot_ingested(struct catch_up *catch_up, struct slot *slot)
+{
+	bool is_behind =
+		slot->from > last_wanted(catch_up); /* it was asked for the manifest alone */
+
+	buffer_clear(&slot->answer);
+	if (catch_up->ingested < slot->from && !is_behind) {
+		slot_put_back(catch_up, slot, "it does not have these records yet");
 		return;
 	}
-	note_progress(catch_up, slot);
-	if (slot->from <= slot->to) {
+	if (catch_up->ingested >= slot->from)
+		note_progress(catch_up, slot);
+	if (slot->from <= slot->to && !is_behind) {
 		slot_move(slot, SLOT_WANTED);
 		return;
 	}
@@ -471,8 +522,24 @@ static void finish(struct catch_up *catch_up)
 	replica_resume(catch_up->node->replica);
 }
 
+static void take_newer(struct catch_up *catch_up)
+{
+	catch_up->needed = catch_up->worker_needed;
+	if (!catch_up->has_newer)
+		return;
+	catch_up->has_newer = false;
+	catch_up->manifest = catch_up->newer;
+	log_info("catch_up", "a newer manifest is needed, since the peer has dropped checkpoints",
+		 "needed=%llu wanted=%llu", (unsigned long long)catch_up->needed,
+		 (unsigned long long)catch_up->manifest.position);
+}
+
 static void begin_fetching(struct catch_up *catch_up)
 {
+	struct store_status status;
+
+	store_get_status(catch_up->node->store, &status);
+	catch_up->needed = status.horizon > status.head ? status.horizon : status.head;
 	move(catch_up, CATCH_UP_FETCHING);
 	catch_up->started_from = catch_up->ingested;
 	catch_up->reported_head = catch_up->ingested;
@@ -491,7 +558,12 @@ static void work_done(struct node_post *post)
 	catch_up->working = false;
 	if (catch_up->node->stopping)
 		return;
-	if (catch_up->status == -EBADMSG && catch_up->state == CATCH_UP_FETCHING)
+	if (catch_up->state == CATCH_UP_FETCHING && catch_up->status == 0)
+		take_newer(catch_up);
+	if (catch_up->status == -EAGAIN && catch_up->state == CATCH_UP_FETCHING)
+		slot_put_back(catch_up, slot_at(catch_up, 0),
+			      "it lacks a manifest that fits what it dropped");
+	else if (catch_up->status == -EBADMSG && catch_up->state == CATCH_UP_FETCHING)
 		slot_refused(catch_up, slot_at(catch_up, 0));
 	else if (catch_up->status != 0)
 		fail(catch_up);
@@ -602,7 +674,9 @@ void catch_up_pull(struct catch_up *catch_up, const struct manifest *manifest)
 	if (catch_up->node->stopping)
 		return;
 	move(catch_up, CATCH_UP_BEGINNING);
-	catch_up->manifest = *manifest;
+	catch_up->manifest = catch_up->asked = *manifest;
+	catch_up->has_newer = false;
+	catch_up->needed = 0;
 	catch_up->ingested = store_head(catch_up->node->store);
 	catch_up->peers_tried = 0;
 	catch_up->refused_count = 0;

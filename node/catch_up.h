@@ -11,6 +11,11 @@
  *   positions. The first in order is verified and ingested on a worker, one at a time; a page that
  *   was cut short (bytes, or the peer's head) is asked for again from where it ended.
  *
+ * Pages are raw: where the peer has dropped superseded checkpoints, a hole takes their place. What a
+ * hole lacks may have been the last checkpoint of a consumer as of the manifest; then the peer's own
+ * manifest, which comes with each page, becomes the one to reach (pull_page.h). The hard state notes
+ * that the store goes beyond what raft knows of (replica_note_pulled).
+ *
  * A peer that cannot be reached, does not answer, answers with an error or does not have the
  * records yet: the next one, followers first, with a growing pause once all were tried; for ever. So
  * too one whose records do not parse, or do not follow the head; it is asked again once others' did.

@@ -73,6 +73,40 @@ static int run_stream(struct reading *reading, struct store *store)
 	return 0;
 }
 
+/*
+ * Between nodes: as it is kept, holes in place of what was dropped. The manifest is read after the
+ * horizon, which is read after the page: each covers what is before it.
+ */
+static int run_raw(struct reading *reading, struct store *store)
+{
+	uint8_t bytes[MANIFEST_BYTES];
+	struct manifest manifest;
+	struct store_status status;
+	struct page page = {0};
+
+	result_page_begin(&page);
+	int rc = store_read_raw(store, &reading->range, &page, &reading->error);
+	if (rc != 0) {
+		buffer_close(&page.records);
+		return rc;
+	}
+	store_get_status(store, &status);
+	store_get_manifest(store, &manifest);
+	result_place(&page.records, &page);
+	result_u64(&page.records, "horizon", status.horizon);
+	bool was_ingesting = status.ingesting;
+
+	store_get_status(store, &status);
+	msgpack_write_string(&page.records, "manifest");
+	manifest_encode(&manifest, bytes);
+	if (was_ingesting || status.ingesting) /* its index does not tell how far the records go */
+		msgpack_write_nil(&page.records);
+	else
+		msgpack_write_bin(&page.records, span_of(bytes, sizeof bytes));
+	result_page_end(reading, &page, 6);
+	return 0;
+}
+
 static int run_all(struct reading *reading, struct store *store)
 {
 	struct page page = {0};
@@ -165,6 +199,7 @@ static void answer_no_event(struct reading *reading)
 
 static const struct reading_kind stream_kind = {run_stream, reading_answer_no_stream};
 static const struct reading_kind all_kind = {run_all, NULL};
+static const struct reading_kind raw_kind = {run_raw, NULL};
 static const struct reading_kind info_kind = {run_info, reading_answer_no_stream};
 static const struct reading_kind position_kind = {run_position, answer_no_event};
 static const struct reading_kind id_kind = {run_id, answer_no_event};
@@ -239,6 +274,23 @@ void method_read_stream(struct request *request)
 				       get_range(request, &reading->range));
 }
 
+static bool get_raw(struct reading *reading)
+{
+	bool raw = false;
+
+	if (!request_arg_bool(reading->request, "raw", &raw))
+		return false;
+	if (!raw)
+		return true;
+	reading->kind = &raw_kind;
+	if (!reading->range.backward && query_is_all(&reading->query))
+		return true;
+	request_answer_invalid(reading->request, "raw",
+			       "raw pages are of all records, forward: leave out query and "
+			       "direction");
+	return false;
+}
+
 void method_read_all(struct request *request)
 {
 	struct reading *reading = reading_new(request, &all_kind);
@@ -246,7 +298,7 @@ void method_read_all(struct request *request)
 
 	reading_begin(reading, query_from_request(request, &reading->query, &given) &&
 				       request_arg_bool(request, "system", &reading->with_system) &&
-				       get_range(request, &reading->range));
+				       get_range(request, &reading->range) && get_raw(reading));
 }
 
 void method_stream_info(struct request *request)

@@ -126,6 +126,11 @@ bool replica_is_leader(const struct replica *replica); /* cheap */
 enum propose_refusal replica_propose(struct replica *replica, struct proposal *proposal);
 
 void replica_resume(struct replica *replica); /* PULLING: the store covers the manifest now */
+/*
+ * PULLING, any thread: the store is about to reach this index, which is beyond the manifest's, so that
+ * the log ends before it for a while: noted durably in the hard state.
+ */
+int replica_note_pulled(struct replica *replica, uint64_t index, struct error *error);
 
 /*
  * A point to read at: `ready(arg, position)` once everything acknowledged before the call is applied

@@ -46,6 +46,7 @@ struct harness {
 	struct node_counters counters;
 	struct replica_status status;
 	bool resumed;
+	uint64_t noted_pulled;
 	uint64_t index; /* raft index of the last command */
 	struct barrier barriers[64];
 	uint32_t barrier_count;
@@ -119,6 +120,14 @@ void replica_read_barrier(struct replica *replica, void (*ready)(void *arg, uint
 	(void)replica;
 	assert_true(harness->barrier_count < COUNT_OF(harness->barriers));
 	harness->barriers[harness->barrier_count++] = (struct barrier){.ready = ready, .arg = arg};
+}
+
+int replica_note_pulled(struct replica *replica, uint64_t index, struct error *error)
+{
+	(void)replica;
+	(void)error;
+	harness_of_replica->noted_pulled = index;
+	return 0;
 }
 
 void replica_resume(struct replica *replica)
