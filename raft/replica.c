@@ -200,7 +200,8 @@ static void replica_turn(struct replica *replica)
 	if (replica->dirty)
 		uv_async_send(&replica->wake);
 	replica_step(replica, replica->stop != STOP_NOT || replica->members.kind != MEMBERS_NONE ||
-				      replica->state == REPLICA_FORMING);
+				      replica->state == REPLICA_FORMING ||
+				      replica->state == REPLICA_PULLING);
 }
 
 static void on_prepare(uv_prepare_t *prepare)
@@ -261,6 +262,7 @@ void replica_open_handles(struct replica *replica)
 		apply_new(replica->options.store, replica->options.flusher, on_apply_done, replica);
 	propose_init(&replica->propose, &propose);
 	barrier_init(&replica->barrier);
+	witness_init(&replica->witness);
 	disk_watch_start(&replica->disk, loop, replica->data_dir, replica->options.disk_free_bytes);
 }
 
@@ -382,7 +384,8 @@ void replica_get_status(struct replica *replica, struct replica_status *status)
 
 bool replica_is_leader(const struct replica *replica)
 {
-	return instance_is_leader(replica->instance) && !replica->pull_wanted;
+	return instance_is_leader(replica->instance) && !replica->pull_wanted &&
+	       replica->state == REPLICA_RUNNING;
 }
 
 /* ---- the other doors ---- */

@@ -4,6 +4,7 @@
  *   replica_start.c  the data directory: whose it is; opening, forming, starting raft
  *   replica_raft.c   what libraft, the guard and the peers ask of the replica
  *   replica_stop.c   stopping, step by step
+ *   witness.c        raft while a pull finds nothing
  *   replica.c        the public doors, the table of states, and what each turn of the loop does
  */
 #ifndef RAFT_REPLICA_INSIDE_H
@@ -16,10 +17,12 @@
 #include "raft/members.h"
 #include "raft/propose.h"
 
-#define REPLICA_PATH_BYTES 4096
-#define REPLICA_STEP_MS    20   /* of what waits for something to come to rest */
-#define REPLICA_KEEP_MS    1000 /* between looks at the connections to all members */
-#define REPLICA_ASK_MS     200  /* between questions to the initial members not found yet */
+#define REPLICA_PATH_BYTES   4096
+#define REPLICA_STEP_MS      20   /* of what waits for something to come to rest */
+#define REPLICA_KEEP_MS      1000 /* between looks at the connections to all members */
+#define REPLICA_ASK_MS       200  /* between questions to the initial members not found yet */
+#define WITNESS_AFTER_MS     1500 /* of a pull that gets nothing; doubles with each time */
+#define WITNESS_AFTER_MAX_MS 24000
 
 enum stop_phase {
 	STOP_NOT,
@@ -29,6 +32,16 @@ enum stop_phase {
 	STOP_APPLYING, /* what was committed passes the apply thread */
 	STOP_CLOSING,  /* sockets, timers */
 	STOP_DONE,
+};
+
+struct witness {
+	uv_mutex_t lock; /* over runs and forbidden */
+	uv_cond_t ended;
+	bool runs;        /* raft is open, or being closed, on a store that is not complete */
+	bool forbidden;   /* the pull is about to end */
+	uint64_t head;    /* of the store, when something came last … */
+	int64_t since_ms; /* … and when that was */
+	int64_t after_ms; /* how long nothing may come */
 };
 
 /* What `changed` speaks of. */
@@ -54,6 +67,7 @@ struct replica {
 	struct barrier barrier;
 	struct members members;
 	struct disk_watch disk;
+	struct witness witness;
 	int lock; /* the lock on the data directory; -1: none */
 
 	uv_prepare_t prepare; /* before the loop sleeps … */
@@ -121,6 +135,18 @@ void replica_lead_turn(struct replica *replica);
 void replica_barrier_turn(struct replica *replica);
 void replica_pull_turn(struct replica *replica);
 int replica_submit(void *arg, struct batch *batch, uint8_t *payload, size_t body_bytes);
+
+/* witness.c */
+void witness_init(struct witness *witness);
+void witness_close(struct witness *witness);
+void witness_pull_begins(struct replica *replica);
+void witness_turn(struct replica *replica); /* in PULLING */
+bool witness_runs(const struct replica *replica);
+bool witness_accepts_entries(const struct replica *replica);
+void witness_restored(struct replica *replica, const struct manifest *manifest);
+void witness_raft_closed(struct replica *replica); /* by whoever else closed it */
+/* Any thread but the loop's: until raft is closed; from then on it stays closed until the next pull. */
+int witness_end_wait(struct replica *replica, struct error *error);
 
 /* replica_stop.c */
 void replica_stop_turn(struct replica *replica);

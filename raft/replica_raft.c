@@ -20,8 +20,8 @@ static void on_command(void *arg, uint64_t index, uint64_t term, struct span bod
 	struct replica *replica = arg;
 	struct apply_item *item;
 
-	/* Before a pull: it will come again from the log when raft has started anew. */
-	if (replica->pull_wanted || replica->abandoned)
+	/* Before and during a pull: it will come again from the log when raft has started anew. */
+	if (replica->pull_wanted || replica->abandoned || replica->state == REPLICA_PULLING)
 		return;
 	ASSERT(body.size >= COMMAND_HEADER_BYTES);
 	item = memory_zeroed(1, sizeof *item);
@@ -48,7 +48,7 @@ static bool on_snapshot_begin(void *arg, uint64_t index)
 	 * Inside raft_start there is no instance yet, and no need to drop log at once. At the index of a
 	 * barrier or a configuration the store will never be: the next command comes soon.
 	 */
-	if (replica->pull_wanted || replica->instance == NULL ||
+	if (replica->pull_wanted || replica->instance == NULL || witness_runs(replica) ||
 	    apply_put_index(replica->apply) != index)
 		return false;
 	instance_set_trailing(replica->instance, index);
@@ -92,6 +92,10 @@ static void on_restore(void *arg, const struct manifest *manifest)
 		replica_fail(replica, &error);
 		return;
 	}
+	if (replica->state == REPLICA_PULLING) {
+		witness_restored(replica, manifest);
+		return;
+	}
 	if (store_covers(replica, manifest) && !replica->pull_wanted)
 		return;
 	log_info("replica", "the store lacks what the snapshot speaks of: pulling",
@@ -132,6 +136,8 @@ static bool on_accepts_entries(void *arg)
 {
 	const struct replica *replica = arg;
 
+	if (witness_runs(replica))
+		return !replica->disk.low && witness_accepts_entries(replica);
 	return !replica->disk.low && apply_backlog_bytes(replica->apply) < APPLY_BACKLOG_BYTES &&
 	       !store_is_full(replica->options.store);
 }
@@ -252,8 +258,11 @@ void replica_lead_turn(struct replica *replica)
 
 	if (!instance_is_leader(instance) || replica->pull_wanted)
 		end_term(replica);
-	else if (replica->leading_term == instance->raft.current_term &&
-		 replica->proposed_term != replica->leading_term)
+	else if (witness_runs(replica))
+		barrier_drop(&replica->barrier); /* nobody reads here */
+	if (instance_is_leader(instance) && !replica->pull_wanted &&
+	    replica->leading_term == instance->raft.current_term &&
+	    replica->proposed_term != replica->leading_term)
 		begin_term(replica);
 }
 
@@ -331,10 +340,12 @@ void replica_pull_turn(struct replica *replica)
 		pull_begin(replica);
 	if (replica->state != REPLICA_PULLING)
 		return;
-	if (replica->resume_wanted)
+	witness_turn(replica);
+	if (replica->resume_wanted && replica->instance == NULL && replica->raft_closed)
 		resume(replica);
 	if (replica->pull_wanted && replica->raft_closed && replica->drained) {
 		replica->pull_wanted = false;
+		witness_pull_begins(replica);
 		replica->options.pull(replica->options.arg, &replica->manifest);
 	}
 }
@@ -345,8 +356,8 @@ void replica_look_at_configuration(struct replica *replica)
 {
 	const struct instance *instance = replica->instance;
 
-	replica->form.running = replica->state == REPLICA_RUNNING && instance != NULL &&
-				!replica->pull_wanted && replica->stop < STOP_CLOSING_RAFT;
+	replica->form.running =
+		instance != NULL && !replica->pull_wanted && replica->stop < STOP_CLOSING_RAFT;
 	replica->form.configuration = instance != NULL ? &instance->raft.configuration : NULL;
 	replica->form.configuration_settled =
 		instance != NULL && instance->raft.configuration_uncommitted_index == 0;

@@ -229,7 +229,8 @@ int replica_open_instance(struct replica *replica, bool bootstrap, struct error 
 	struct store_status store;
 	int status;
 
-	ASSERT(replica->instance == NULL && replica->state == REPLICA_RUNNING);
+	ASSERT(replica->instance == NULL &&
+	       (replica->state == REPLICA_RUNNING || replica->state == REPLICA_PULLING));
 	store_get_status(replica->options.store, &store);
 	options.store_applied_index = store.applied_index;
 	replica_fill_instance_options(replica, &options);

@@ -78,6 +78,7 @@ static void on_raft_closed(void *arg)
 	struct replica *replica = arg;
 
 	replica->raft_closed = true;
+	witness_raft_closed(replica);
 	replica_wake(replica);
 }
 
@@ -190,6 +191,7 @@ void replica_free(struct replica *replica)
 {
 	ASSERT(replica->stop == STOP_DONE && replica->instance == NULL);
 	transport_free(replica->transport);
+	witness_close(&replica->witness);
 	buffer_close(&replica->save_bytes);
 	close(replica->lock);
 	memory_free(replica);

@@ -219,6 +219,57 @@ static void a_pull_that_was_cut_off_is_begun_again(void **state)
 	cluster_close(&cluster);
 }
 
+/* One of three is gone for good, one pulls and finds nothing: the third one needs its vote. */
+static void a_node_that_finds_nothing_to_pull_votes_as_a_witness(void **state)
+{
+	struct cluster_append append;
+	struct cluster_change transferred = {0};
+	struct cluster cluster;
+
+	(void)state;
+	cluster_init(&cluster, 3);
+	cluster.log_retained_bytes = 512 * KIB;
+	cluster.log_trailing_bytes = 64 * KIB;
+	for (uint64_t id = 1; id <= 3; id++)
+		cluster_start(&cluster, id);
+	cluster_append_many(&cluster, 1, 50, 1000);
+	struct cluster_node *witness = cluster_node(&cluster, some_follower(&cluster));
+
+	cluster_stop(&cluster, witness->id, 0);
+	for (uint32_t i = 0; i < 20; i++)
+		cluster_append_many(&cluster, 51 + 50 * i, 50, 4000);
+	witness->pull_ignored = true;
+	cluster_start(&cluster, witness->id);
+	cluster_run_until(&cluster, witness->pulls == 1);
+	cluster_stop(&cluster, cluster_leader(&cluster), 0);
+	cluster_run_until(&cluster, cluster_leader(&cluster) != 0);
+	uint64_t holder = cluster_leader(&cluster);
+
+	assert_int_not_equal(holder, witness->id);
+	cluster_append_many(&cluster, 1051, 50, 1000);
+	assert_int_equal(cluster_status(&cluster, witness->id).state, REPLICA_PULLING);
+	assert_true(store_head(witness->store) < 1050);
+
+	/* It may even lead, and then takes nothing. */
+	replica_transfer(cluster_node(&cluster, holder)->replica, witness->id, cluster_on_change,
+			 &transferred);
+	assert_changed(&cluster, transferred);
+	assert_int_equal(cluster_status(&cluster, witness->id).role, REPLICA_LEADER);
+	cluster_append_init(&append, 1101, 100);
+	assert_int_equal(cluster_propose(&cluster, witness->id, &append), PROPOSE_NOT_LEADER);
+	buffer_close(&append.item);
+
+	struct manifest manifest = witness->replica->manifest;
+
+	witness->pull_ignored = false;
+	cluster_on_pull(witness, &manifest);
+	cluster_append_many(&cluster, 1101, 50, 1000);
+	cluster_run_until(&cluster, cluster_status(&cluster, witness->id).state == REPLICA_RUNNING);
+	cluster_check_equal(&cluster);
+	assert_int_equal(store_head(witness->store), 1150);
+	cluster_close(&cluster);
+}
+
 static void leadership_is_handed_over_on_request(void **state)
 {
 	struct cluster_change change = {0};
@@ -480,6 +531,7 @@ int main(void)
 		cmocka_unit_test(a_node_alone_decides_nothing),
 		cmocka_unit_test(a_node_that_fell_behind_the_log_pulls),
 		cmocka_unit_test(a_pull_that_was_cut_off_is_begun_again),
+		cmocka_unit_test(a_node_that_finds_nothing_to_pull_votes_as_a_witness),
 		cmocka_unit_test(leadership_is_handed_over_on_request),
 		cmocka_unit_test(a_member_is_added_promoted_and_removed),
 		cmocka_unit_test(a_leader_that_is_to_be_removed_hands_over_first),
