@@ -12,6 +12,7 @@ enum method_flag {
 		1, /* begins something: refused with SHUTTING_DOWN once the node is stopping */
 	METHOD_READS = 2,   /* sees what its connection wrote (own_writes.h) */
 	METHOD_PRIVATE = 4, /* between nodes; not for clients, not in the documentation */
+	METHOD_EMPTY = 8,   /* writes, and its result is {} (write.h) */
 };
 
 /* X(name on the wire, handler, flags) — in order of how often they are asked for */
@@ -21,6 +22,8 @@ enum method_flag {
 	X("read_all", method_read_all, METHOD_READS)                                               \
 	X("read_event", method_read_event, METHOD_READS)                                           \
 	X("$read_barrier", method_read_barrier, METHOD_PRIVATE)                                    \
+	X("checkpoint_put", method_checkpoint_put, METHOD_BEGINS)                                  \
+	X("checkpoint_get", method_checkpoint_get, METHOD_READS)                                   \
 	X("ping", method_ping, 0)                                                                  \
 	X("hello", method_hello, 0)                                                                \
 	X("stream_info", method_stream_info, METHOD_READS)                                         \
@@ -32,6 +35,11 @@ enum method_flag {
 	X("stream_list", method_stream_list, METHOD_READS)                                         \
 	X("category_list", method_category_list, METHOD_READS)                                     \
 	X("type_list", method_type_list, METHOD_READS)                                             \
+	X("checkpoint_list", method_checkpoint_list, METHOD_READS)                                 \
+	X("checkpoint_delete", method_checkpoint_delete, METHOD_BEGINS | METHOD_EMPTY)             \
+	X("snapshot_put", method_snapshot_put, METHOD_BEGINS | METHOD_EMPTY)                       \
+	X("snapshot_get", method_snapshot_get, METHOD_READS)                                       \
+	X("snapshot_delete", method_snapshot_delete, METHOD_BEGINS | METHOD_EMPTY)                 \
 	X("stats", method_stats, 0)                                                                \
 	X("digest", method_digest, METHOD_READS)                                                   \
 	X("cluster_status", method_cluster_status, 0)                                              \

@@ -354,7 +354,8 @@ static void note_own_position(const struct request *request, struct span result)
 	uint64_t position;
 
 	if (request->session == NULL || !arguments_index(&fields, result) ||
-	    !arguments_find(&fields, "position", &raw))
+	    (!arguments_find(&fields, "log_position", &raw) &&
+	     !arguments_find(&fields, "position", &raw)))
 		return;
 	struct msgpack_reader reader = msgpack_reader_of(raw);
 
@@ -364,12 +365,15 @@ static void note_own_position(const struct request *request, struct span result)
 
 static void answered(struct route *route, struct span error, struct span value)
 {
+	static const uint8_t empty_map[] = {0x80};
 	struct request *request = free_route(route);
 
 	if (error.size > 0) {
 		request_answer_error_map(request, error);
 	} else {
 		note_own_position(request, value);
+		if (request->method->flags & METHOD_EMPTY)
+			value = span_of(empty_map, sizeof empty_map);
 		request_answer_result(request, value);
 	}
 	request_release(request);

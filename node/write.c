@@ -46,6 +46,19 @@ void write_answer(struct write *write)
 	write_end(write);
 }
 
+void write_result_empty(struct write *write, const struct outcome *outcome)
+{
+	struct span raw;
+	bool forwarded = arguments_find(&write->request->arguments, "forward_turn", &raw);
+
+	ASSERT(outcome->code == ANSWER_OK);
+	msgpack_write_map(&write->answer, forwarded ? 1 : 0);
+	if (forwarded) {
+		msgpack_write_string(&write->answer, "log_position");
+		msgpack_write_u64(&write->answer, outcome->position);
+	}
+}
+
 /* ---- the outcome ---- */
 
 /* Apply thread: the outcome is gone after it. */

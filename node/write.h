@@ -53,6 +53,12 @@ void write_answer(struct write *write);
 /* It has been answered otherwise, or nobody waits. Takes the write. */
 void write_end(struct write *write);
 
+/*
+ * For encode: the result {}. To a node that forwarded the request it tells `log_position`, so that later
+ * reads of that connection see what was written; METHOD_EMPTY has it taken out there (route.c).
+ */
+void write_result_empty(struct write *write, const struct outcome *outcome);
+
 /* Run on a worker; it ends in write_come_back. */
 void write_on_worker(struct write *write, void (*run)(struct work *work));
 struct write *write_of_work(struct work *work);

@@ -1,0 +1,45 @@
+/*
+ * Snapshots of streams: what their clients made of the events up to a version, kept beside them (PROTOCOL,
+ * section "Snapshots"; storage/system.h). Writes go the way of write.h, reads that of read.h.
+ *
+ * What PROTOCOL leaves open:
+ * - putting one has no effect on those before it: an older one is found by `max_version`.
+ * - what is found is the one that was stored last, not the one with the highest version.
+ * - deleting takes all that were stored before.
+ *
+ * Whether there is one to delete is not among the rules of the machine. So a worker looks first, and the
+ * stream of snapshots must still be at the version that it saw when the answer is decided, be it to delete
+ * or to say NOT_FOUND; else it looks again:
+ *
+ *   look (worker) ─► propose: at that version? ─ yes ─► answered
+ *        └──────────────── no ◄──┘
+ */
+#ifndef NODE_SNAPSHOT_H
+#define NODE_SNAPSHOT_H
+
+#include "node/request.h"
+#include "storage/store.h"
+#include "storage/system.h"
+
+/* What was found. Its spans point into `record`. */
+struct snapshot_found {
+	bool found;
+	struct system_snapshot snapshot;
+	int64_t created;
+	uint64_t head;        /* as of the last look */
+	struct buffer record; /* the caller inits and closes it */
+};
+
+/*
+ * Look for the snapshot of a stream that was stored last, of those with a version of at most max_version
+ * (UINT64_MAX: any) that were not deleted. *from: 0 to begin with; one bounded step: when it comes back
+ * as 0 the answer is there, else call again with it. 0, or a negative errno with a message. Worker.
+ */
+int snapshot_find(struct store *store, struct span stream, uint64_t max_version, uint64_t *from,
+		  struct snapshot_found *found, struct error *error);
+
+void method_snapshot_put(struct request *request);
+void method_snapshot_get(struct request *request);
+void method_snapshot_delete(struct request *request);
+
+#endif
