@@ -6,6 +6,8 @@
 
 #include <errno.h>
 
+#define STEP_MIN 512u /* ordinals: about what a closed chunk holds */
+
 /* ---- in the tail ---- */
 
 int list_cursor_open_tail(struct list_cursor *cursor, const struct tail *tail,
@@ -115,25 +117,58 @@ static int damaged(const struct list_cursor *cursor, struct error *error)
 			     kv_table_name(tables_of_chunks(cursor->kind)));
 }
 
+#define TOP_BITS UINT64_C(0x8080808080808080)
+#define LOW_BITS UINT64_C(0x0101010101010101)
+
+/* Each has one byte whose top bit is clear, its last. */
 static uint32_t count_packed(struct span chunk)
 {
 	uint32_t count = 0;
+	size_t i = 0;
 
-	for (size_t i = 0; i < chunk.size; i++)
+	for (; i + 8 <= chunk.size; i += 8)
+		count += (uint32_t)(((~bytes_le64(chunk.data + i) & TOP_BITS) >> 7) * LOW_BITS >>
+				    56);
+	for (; i < chunk.size; i++)
 		count += chunk.data[i] < 0x80;
 	return count;
 }
 
 static int unpack_next(struct list_cursor *cursor, struct error *error)
 {
+	struct span *rest = &cursor->rest;
 	uint64_t difference;
 
-	if (!varint_read(&cursor->rest, &difference) || difference == 0 ||
-	    difference > UINT64_MAX - cursor->last)
+	if (rest->data[0] < 0x80) { /* most of them, in a long list */
+		difference = rest->data[0];
+		*rest = span_of(rest->data + 1, rest->size - 1);
+	} else if (!varint_read(rest, &difference)) {
+		return damaged(cursor, error);
+	}
+	if (difference == 0 || difference > UINT64_MAX - cursor->last)
 		return damaged(cursor, error);
 	cursor->last += difference;
 	cursor->next_ordinal++;
 	return 0;
+}
+
+/* Go over what is below the position, eight at a time while they are of a byte each. */
+static void skip_below(struct list_cursor *cursor, uint64_t position)
+{
+	while (cursor->rest.size >= 8) {
+		uint64_t eight = bytes_le64(cursor->rest.data);
+		uint64_t pairs = (eight & UINT64_C(0x00ff00ff00ff00ff)) +
+				 (eight >> 8 & UINT64_C(0x00ff00ff00ff00ff));
+		uint64_t sum = pairs * UINT64_C(0x0001000100010001) >> 48;
+		bool has_zero = ((eight - LOW_BITS) & ~eight & TOP_BITS) != 0;
+
+		if ((eight & TOP_BITS) != 0 || has_zero || cursor->last + sum >= position ||
+		    cursor->last + sum < sum)
+			return;
+		cursor->last += sum;
+		cursor->next_ordinal += 8;
+		cursor->rest = span_of(cursor->rest.data + 8, cursor->rest.size - 8);
+	}
 }
 
 static void rewind_chunk(struct list_cursor *cursor)
@@ -194,28 +229,36 @@ static int load_open(struct list_cursor *cursor, struct error *error)
 
 /*
  * Load, of the closed chunks that hold ordinals from `low` to before `high`, the last one that
- * begins at or before the position; the first one if none does.
+ * begins at or before the position; the first one if none does. It is sought in growing steps from
+ * the one end, near which it mostly is, and then by halves.
  */
 static int load_around(struct list_cursor *cursor, uint64_t position, uint64_t low, uint64_t high,
-		       struct error *error)
+		       bool from_high, struct error *error)
 {
-	uint64_t best = low;
+	uint64_t best = low, step = 1;
 
 	ASSERT(low >= 1 && low < high);
 	while (low + 1 < high) {
 		uint64_t middle = low + (high - low) / 2;
+
+		if (step < (high - low) / 2)
+			middle = from_high ? high - step : low + step;
 		int rc = load_closed(cursor, middle, error);
 
 		if (rc != 0)
 			return rc;
-		if (cursor->chunk_first > position) {
-			high = cursor->chunk_ordinal;
-			continue;
-		}
+		bool is_above = cursor->chunk_first > position;
 		uint64_t last = cursor->chunk_ordinal + count_packed(cursor->chunk) - 1;
 
-		best = cursor->chunk_ordinal;
-		low = last > middle ? last : middle;
+		if (is_above) {
+			high = cursor->chunk_ordinal;
+		} else {
+			best = cursor->chunk_ordinal;
+			low = last > middle ? last : middle;
+		}
+		step = is_above != from_high    ? UINT64_MAX
+		       : step <= UINT64_MAX / 2 ? step * 2 + STEP_MIN
+						: UINT64_MAX;
 	}
 	return cursor->loaded && cursor->chunk_ordinal == best ? 0
 							       : load_closed(cursor, best, error);
@@ -241,7 +284,7 @@ static int load_forward(struct list_cursor *cursor, uint64_t position, struct er
 	if (next >= cursor->open_ordinal || is_open_from(cursor, position))
 		rc = load_open(cursor, error);
 	else if (fresh || missed)
-		rc = load_around(cursor, position, next, cursor->open_ordinal, error);
+		rc = load_around(cursor, position, next, cursor->open_ordinal, fresh, error);
 	else
 		rc = load_closed(cursor, next, error);
 	if (rc == 0 && (cursor->chunk_ordinal < next || cursor->chunk_first <= last))
@@ -254,6 +297,7 @@ static int fill_forward(struct list_cursor *cursor, uint64_t position, struct er
 {
 	cursor->window_count = 0;
 	cursor->window_at = 0;
+	skip_below(cursor, position);
 	while (cursor->rest.size > 0 && cursor->window_count < LIST_WINDOW) {
 		int rc = unpack_next(cursor, error);
 
@@ -307,7 +351,7 @@ static int load_backward(struct list_cursor *cursor, uint64_t position, struct e
 		high = cursor->chunk_ordinal;
 	}
 	if (high > 1)
-		rc = load_around(cursor, position, 1, high, error);
+		rc = load_around(cursor, position, 1, high, true, error);
 	if (rc == 0 && cursor->chunk_first > position)
 		rc = -ENOENT;
 	return rc;

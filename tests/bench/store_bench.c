@@ -2,18 +2,19 @@
  * How quick the store is by itself: appends through store_apply with the flush thread beside it,
  * then reads. Prints a table, and one line of JSON for each run to --json FILE.
  *
- *   store_bench [--events N] [--bytes N] [--streams N] [--uniform] [--tail MIB] [--dir DIR] [--json
- * FILE]
+ *   store_bench [--events N] [--bytes N] [--streams N] [--tags N] [--uniform] [--tail MIB]
+ *               [--dir DIR] [--json FILE]
  *
  * Events come in commands of up to 64 KiB, as from the log, each event an append of its own, round
  * robin over the streams (--uniform: at random). The clock stops when all is durable in the tables.
+ * Queries ask for one of the four types and, with --tags, for the tags, which every event has.
  */
 #include "base/bytes.h"
 #include "base/clock.h"
 #include "base/memory.h"
 #include "storage/flusher.h"
 #include "storage/kv.h"
-#include "storage/store.h"
+#include "storage/store_inside.h"
 #include "storage/verify.h"
 
 #include <getopt.h>
@@ -23,7 +24,7 @@
 #include <unistd.h>
 
 struct bench {
-	uint64_t events, bytes, streams, tail_bytes;
+	uint64_t events, bytes, streams, tags, tail_bytes;
 	bool uniform, version_4;
 	const char *directory;
 	FILE *json;
@@ -35,7 +36,8 @@ struct bench {
 };
 
 struct figures {
-	double append, durable, read_all, read_streams, stored_bytes;
+	double append, durable, read_all, read_streams, read_query, stored_bytes;
+	double condition_tables_ns, condition_tail_ns; /* after one of the last events there */
 };
 
 static uint64_t next_random(struct bench *bench)
@@ -58,6 +60,8 @@ static void flush_failed(void *arg, const struct error *error)
 	(void)arg;
 	die("flush", error);
 }
+
+static const char *const tags[] = {"shop", "2026", "eu", "web"};
 
 /* ---- appends ---- */
 
@@ -87,6 +91,9 @@ static void add_append(struct bench *bench, struct buffer *items, uint64_t numbe
 				       .stream = span_of_string(stream),
 				       .type = span_of_string(types[number % 4]),
 				       .data = span_of(data, bench->bytes)};
+	fields.tag_count = (uint32_t)bench->tags;
+	for (uint64_t i = 0; i < bench->tags; i++)
+		fields.tags[i] = span_of_string(tags[i]);
 	struct expectation expectation = {.written = true, .stream = fields.stream};
 	size_t item = command_item_begin(items);
 
@@ -189,6 +196,71 @@ static double read_streams(struct bench *bench)
 	return (double)reads / ((double)(clock_monotonic_ns() - started) / 1e9);
 }
 
+/* ---- queries ---- */
+
+static void make_query(struct bench *bench, struct query *query)
+{
+	query_init(query);
+	query_add_item(query);
+	query_add_name(query, QUERY_TYPES, span_of_string("order-paid"));
+	for (uint64_t i = 0; i < bench->tags; i++)
+		query_add_name(query, QUERY_TAGS, span_of_string(tags[i]));
+}
+
+static double read_query(struct bench *bench, const struct query *query)
+{
+	struct read_range range = {.limit = 10000, .bytes_max = 4 * MIB};
+	struct page page;
+	struct error error;
+	uint64_t events = 0;
+	int64_t started = clock_monotonic_ns();
+
+	buffer_init(&page.records);
+	do {
+		buffer_clear(&page.records);
+		if (store_read_query(bench->store, query, &range, &page, &error) != 0)
+			die("read_query", &error);
+		events += page.count;
+		range.from = page.next;
+	} while (!page.end);
+	buffer_close(&page.records);
+	return (double)events / ((double)(clock_monotonic_ns() - started) / 1e9);
+}
+
+/* Nanoseconds to decide one, as apply does for one append after the other. */
+static double find_matches(struct bench *bench, const struct query *query, uint64_t after)
+{
+	struct store *store = bench->store;
+	uint64_t found, rounds = 100000;
+	struct error error;
+	int64_t started = clock_monotonic_ns();
+
+	pthread_mutex_lock(&store->apply_lock);
+	for (uint64_t i = 0; i < rounds; i++)
+		if (store_find_match(store, query, after - i % 4, &found, &error) != 0)
+			die("condition", &error);
+	store_end_lookup(store);
+	pthread_mutex_unlock(&store->apply_lock);
+	return (double)(clock_monotonic_ns() - started) / (double)rounds;
+}
+
+static void run_queries(struct bench *bench, struct figures *figures)
+{
+	struct query query;
+	struct buffer items;
+
+	make_query(bench, &query);
+	figures->read_query = read_query(bench, &query);
+	figures->condition_tables_ns = find_matches(bench, &query, store_head(bench->store) - 8);
+	buffer_init(&items);
+	for (uint64_t i = 0; i < 16; i++) /* a tail that no flush has taken yet */
+		add_append(bench, &items, bench->events + i);
+	send(bench, &items, 16, bench->events + 1);
+	figures->condition_tail_ns = find_matches(bench, &query, store_head(bench->store) - 8);
+	buffer_close(&items);
+	query_close(&query);
+}
+
 /* ---- a run ---- */
 
 static void open_store(struct bench *bench, const char *path)
@@ -259,12 +331,15 @@ static void run(struct bench *bench, bool version_4)
 	append_all(bench, &figures);
 	figures.read_all = read_everything(bench);
 	figures.read_streams = read_streams(bench);
+	run_queries(bench, &figures);
 	struct store_status status;
 	store_get_status(bench->store, &status);
 	close_store(bench, path, &figures);
-	printf("%-4s %10.0f %10.0f %12.0f %12.0f %10.0f %8llu %9llu\n", ids, figures.append,
-	       figures.durable, figures.read_all, figures.read_streams, figures.stored_bytes,
-	       (unsigned long long)status.flushes, (unsigned long long)bench->stalls_ms);
+	printf("%-4s %10.0f %10.0f %12.0f %12.0f %12.0f %11.0f %11.0f %10.0f %8llu %9llu\n", ids,
+	       figures.append, figures.durable, figures.read_all, figures.read_streams,
+	       figures.read_query, figures.condition_tables_ns, figures.condition_tail_ns,
+	       figures.stored_bytes, (unsigned long long)status.flushes,
+	       (unsigned long long)bench->stalls_ms);
 	fflush(stdout);
 	if (bench->json == NULL)
 		return;
@@ -272,12 +347,14 @@ static void run(struct bench *bench, bool version_4)
 		"{\"bench\": \"store\", \"ids\": \"%s\", \"events\": %llu, \"bytes\": %llu, "
 		"\"streams\": %llu, \"uniform\": %s, \"applied_per_s\": %.0f, \"durable_per_s\": "
 		"%.0f, "
-		"\"read_all_per_s\": %.0f, \"streams_read_per_s\": %.0f, \"disk_bytes_per_event\": "
-		"%.0f}\n",
+		"\"read_all_per_s\": %.0f, \"streams_read_per_s\": %.0f, \"tags\": %llu, "
+		"\"read_query_per_s\": %.0f, \"condition_tables_ns\": %.0f, "
+		"\"condition_tail_ns\": %.0f, \"disk_bytes_per_event\": %.0f}\n",
 		ids, (unsigned long long)bench->events, (unsigned long long)bench->bytes,
 		(unsigned long long)bench->streams, bench->uniform ? "true" : "false",
 		figures.append, figures.durable, figures.read_all, figures.read_streams,
-		figures.stored_bytes);
+		(unsigned long long)bench->tags, figures.read_query, figures.condition_tables_ns,
+		figures.condition_tail_ns, figures.stored_bytes);
 }
 
 static uint64_t number(const char *text)
@@ -292,13 +369,30 @@ static uint64_t number(const char *text)
 	return value;
 }
 
+static void check_options(const struct bench *bench)
+{
+	if (bench->bytes > LIMIT_EVENT_BYTES) {
+		fprintf(stderr, "store_bench: an event has %llu bytes at most\n",
+			(unsigned long long)LIMIT_EVENT_BYTES);
+		exit(2);
+	}
+	if (bench->tags > sizeof tags / sizeof tags[0]) {
+		fprintf(stderr, "store_bench: there are %zu tags\n", sizeof tags / sizeof tags[0]);
+		exit(2);
+	}
+}
+
 int main(int argc, char **argv)
 {
-	static const struct option flags[] = {
-		{"events", required_argument, NULL, 'e'},  {"bytes", required_argument, NULL, 'b'},
-		{"streams", required_argument, NULL, 's'}, {"tail", required_argument, NULL, 't'},
-		{"uniform", no_argument, NULL, 'u'},       {"dir", required_argument, NULL, 'd'},
-		{"json", required_argument, NULL, 'j'},    {NULL, 0, NULL, 0}};
+	static const struct option flags[] = {{"events", required_argument, NULL, 'e'},
+					      {"bytes", required_argument, NULL, 'b'},
+					      {"streams", required_argument, NULL, 's'},
+					      {"tail", required_argument, NULL, 't'},
+					      {"tags", required_argument, NULL, 'g'},
+					      {"uniform", no_argument, NULL, 'u'},
+					      {"dir", required_argument, NULL, 'd'},
+					      {"json", required_argument, NULL, 'j'},
+					      {NULL, 0, NULL, 0}};
 	struct bench bench = {.events = 1000000,
 			      .bytes = 176, /* of data: some 256 with names, id and numbers */
 			      .streams = 10000,
@@ -320,6 +414,9 @@ int main(int argc, char **argv)
 		case 't':
 			bench.tail_bytes = number(optarg) * MIB;
 			break;
+		case 'g':
+			bench.tags = number(optarg);
+			break;
 		case 'u':
 			bench.uniform = true;
 			break;
@@ -337,13 +434,10 @@ int main(int argc, char **argv)
 			return 2;
 		}
 	}
-	if (bench.bytes > LIMIT_EVENT_BYTES) {
-		fprintf(stderr, "store_bench: an event has %llu bytes at most\n",
-			(unsigned long long)LIMIT_EVENT_BYTES);
-		return 2;
-	}
-	printf("%-4s %10s %10s %12s %12s %10s %8s %9s\n", "ids", "applied/s", "durable/s",
-	       "read_all/s", "streams/s", "disk B/ev", "flushes", "stalls ms");
+	check_options(&bench);
+	printf("%-4s %10s %10s %12s %12s %12s %11s %11s %10s %8s %9s\n", "ids", "applied/s",
+	       "durable/s", "read_all/s", "streams/s", "read_query/s", "cond.tables", "cond.tail",
+	       "disk B/ev", "flushes", "stalls ms");
 	run(&bench, false);
 	run(&bench, true);
 	if (bench.json != NULL)
