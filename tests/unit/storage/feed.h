@@ -8,6 +8,7 @@
 #include "base/bytes.h"
 #include "storage/kv.h"
 #include "storage/store.h"
+#include "storage/system.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -89,6 +90,31 @@ static inline int feed_apply(struct store *store, uint64_t index, const struct f
 	buffer_close(&items);
 	return store_apply(store, index, (uint8_t *)(uintptr_t)body.data, body.size, sink, &result,
 			   error);
+}
+
+/* A checkpoint of a consumer, alone in its command. */
+static inline void feed_checkpoint(struct store *store, uint64_t index, const char *consumer,
+				   uint64_t position)
+{
+	struct system_checkpoint checkpoint = {.position = position};
+	struct apply_result result;
+	struct record_fields fields;
+	struct buffer text, items;
+	struct error error;
+	uint8_t id[UUID_BYTES];
+
+	buffer_init(&text);
+	buffer_init(&items);
+	system_checkpoint_fields(span_of_string(consumer), &checkpoint, id, &text, &fields);
+	size_t item = command_item_begin(&items);
+	command_item_add_checkpoint(&items, NULL, &fields);
+	command_item_end(&items, item);
+	struct span body = feed_command(&items, 1, (int64_t)index * 1000);
+	if (store_apply(store, index, (uint8_t *)(uintptr_t)body.data, body.size, NULL, &result,
+			&error) != 0)
+		fail_msg("%s", error.message);
+	buffer_close(&text);
+	buffer_close(&items);
 }
 
 /* ---- places for stores ---- */

@@ -48,6 +48,18 @@ static void model_put(struct kv_model *model, const uint8_t *key, size_t size, u
 	model->pairs[at].value = value;
 }
 
+static bool model_delete(struct kv_model *model, const uint8_t *key, size_t size)
+{
+	uint32_t at = at_least(model, key, size);
+
+	if (at == model->count || compare(&model->pairs[at], key, size) != 0)
+		return false;
+	model->count--;
+	memmove(&model->pairs[at], &model->pairs[at + 1],
+		(model->count - at) * sizeof model->pairs[0]);
+	return true;
+}
+
 static size_t random_key(uint64_t *seed, uint8_t *key)
 {
 	size_t size = 1 + unit_random(seed) % 6;
@@ -128,6 +140,23 @@ static void put_some(struct kv_txn *txn, struct kv_model *model, uint64_t *seed)
 	}
 }
 
+/* Among puts of the same transaction, and of those before it. */
+static void delete_some(struct kv_txn *txn, struct kv_model *model, uint64_t *seed)
+{
+	struct error error;
+	uint8_t key[40];
+
+	for (int i = 0; i < 15; i++) {
+		size_t size = random_key(seed, key);
+		bool was_there = model_delete(model, key, size);
+		struct span read;
+
+		assert_int_equal(kv_delete(txn, KV_TYPE, span_of(key, size), &error),
+				 was_there ? 0 : -ENOENT);
+		assert_int_equal(kv_get(txn, KV_TYPE, span_of(key, size), &read, &error), -ENOENT);
+	}
+}
+
 static void run_kv_model(bool in_memory)
 {
 	static struct kv_model before, model;
@@ -145,6 +174,10 @@ static void run_kv_model(bool in_memory)
 		assert_ok(kv_begin(kv, KV_READ, &old, &error));
 		assert_ok(kv_begin(kv, KV_WRITE, &write, &error));
 		put_some(write, &model, &seed);
+		if (round % 3 > 0) {
+			delete_some(write, &model, &seed);
+			put_some(write, &model, &seed);
+		}
 		check_seeks(old, &before, &seed); /* sees nothing of the writer */
 		if (round % 4 == 3) {
 			kv_abort(write);
@@ -192,6 +225,12 @@ static void run_append(bool in_memory)
 	assert_ok(kv_put(txn, KV_TIME, span_of("c", 1), value, true, &error));
 	assert_int_equal(kv_put(txn, KV_TIME, span_of("c", 1), value, true, &error), -EINVAL);
 	assert_int_equal(kv_put(txn, KV_TIME, span_of("a", 1), value, true, &error), -EINVAL);
+	assert_ok(kv_commit(txn, &error));
+	assert_ok(kv_begin(kv, KV_WRITE, &txn, &error)); /* what was deleted is not the last */
+	assert_ok(kv_put(txn, KV_TIME, span_of("d", 1), value, true, &error));
+	assert_ok(kv_delete(txn, KV_TIME, span_of("d", 1), &error));
+	assert_ok(kv_delete(txn, KV_TIME, span_of("c", 1), &error));
+	assert_ok(kv_put(txn, KV_TIME, span_of("c", 1), value, true, &error));
 	assert_ok(kv_commit(txn, &error));
 	kv_close(kv);
 	feed_place_close(&place);
