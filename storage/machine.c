@@ -186,7 +186,7 @@ static int add_write(struct machine *machine, struct span content, uint8_t *byte
 	if (record_parse(content, &record) != 0 || record.bytes.size != content.size)
 		return error_set(error, -EBADMSG, "command: a malformed record of %zu bytes",
 				 content.size);
-	if (system_is_checkpoint_stream(record.stream))
+	if (record.stream.data[0] == '$' && system_is_checkpoint_stream(record.stream))
 		return error_set(error, -EBADMSG,
 				 "command: a checkpoint's record outside of a checkpoint section");
 	struct machine_write write = {.bytes = bytes, .size = (uint32_t)content.size};
