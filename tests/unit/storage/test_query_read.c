@@ -518,6 +518,143 @@ static void a_read_by_prefix_goes_on_where_it_stopped(void **state)
 	feed_place_close(&place);
 }
 
+/* ---- dropped records ---- */
+
+struct twins {
+	struct feed_place places[2];
+	struct store *stores[2]; /* the same commands; from the first, what can be is dropped */
+	uint64_t index;
+};
+
+static void start_twins(struct twins *twins)
+{
+	for (int i = 0; i < 2; i++) {
+		feed_place_init(&twins->places[i], true);
+		twins->stores[i] = feed_store(&twins->places[i]);
+	}
+	twins->index = 0;
+}
+
+static void stop_twins(struct twins *twins)
+{
+	for (int i = 0; i < 2; i++) {
+		store_close(twins->stores[i]);
+		feed_place_close(&twins->places[i]);
+	}
+}
+
+/* An event now and then, checkpoints between them; then both are flushed, and the first trimmed. */
+static void feed_twins(struct twins *twins, uint64_t commands, uint64_t event_every)
+{
+	struct error error;
+	bool again = true;
+
+	for (uint64_t end = twins->index + commands; twins->index < end;) {
+		uint64_t index = ++twins->index;
+		struct feed_append append =
+			feed_single(index % 2 == 0 ? "Order-1" : "Other-2", index);
+
+		for (int i = 0; i < 2; i++)
+			if (index % event_every == 0)
+				assert_ok(
+					feed_apply(twins->stores[i], index, &append, NULL, &error));
+			else
+				feed_checkpoint(twins->stores[i], index, "consumer", index);
+	}
+	for (int i = 0; i < 2; i++)
+		assert_ok(store_flush(twins->stores[i], &error));
+	while (again)
+		assert_ok(store_trim(twins->stores[0], &again, &error));
+	for (int i = 0; i < 2; i++) {
+		struct buffer record;
+
+		buffer_init(&record);
+		assert_int_equal(store_read_position(twins->stores[i], 1, &record, &error),
+				 i == 0 ? -ENOENT : 0);
+		buffer_close(&record);
+	}
+}
+
+static void check_twins(struct twins *twins, const struct query *query, uint64_t after)
+{
+	struct error error;
+	uint64_t found[2] = {0, 0};
+	int rc[2];
+
+	for (int i = 0; i < 2; i++)
+		rc[i] = find(twins->stores[i], query, after, &found[i], &error);
+	assert_int_equal(rc[0], rc[1]);
+	assert_int_equal(found[0], found[1]);
+}
+
+static void check_twin_reads(struct twins *twins, const struct query *query, bool backward)
+{
+	struct read_range range = {.backward = backward, .limit = 1000, .bytes_max = 4 * MIB};
+	struct page pages[2];
+	struct error error;
+
+	for (int i = 0; i < 2; i++) {
+		buffer_init(&pages[i].records);
+		assert_ok(store_read_query(twins->stores[i], query, &range, &pages[i], &error));
+		assert_true(pages[i].end);
+	}
+	assert_true(pages[0].count > 0);
+	assert_int_equal(pages[0].count, pages[1].count);
+	assert_memory_equal(pages[0].records.data, pages[1].records.data, pages[0].records.size);
+	for (int i = 0; i < 2; i++)
+		buffer_close(&pages[i].records);
+}
+
+static void what_was_dropped_changes_no_match(void **state)
+{
+	(void)state;
+	static const char *const prefixes[] = {"O", "Ot", "Order-1", "Other-"};
+	struct twins twins;
+	struct query query;
+
+	start_twins(&twins);
+	feed_twins(&twins, 2000, 37);
+	feed_twins(&twins, 100, 7);
+	query_init(&query);
+	for (int i = -1; i < (int)COUNT_OF(prefixes); i++) {
+		if (i >= 0)
+			set_prefix(&query, prefixes[i]);
+		for (uint64_t after = 0; after <= twins.index; after++)
+			check_twins(&twins, &query, after);
+		check_twin_reads(&twins, &query, false);
+		check_twin_reads(&twins, &query, true);
+	}
+	query_close(&query);
+	stop_twins(&twins);
+}
+
+static void what_was_dropped_counts_as_looked_at(void **state)
+{
+	(void)state;
+	uint64_t head = LIMIT_CONDITION_SCAN + 10;
+	struct twins twins;
+	struct query query;
+
+	start_twins(&twins);
+	feed_twins(&twins, head, 60000);
+	query_init(&query);
+	set_prefix(&query, "No");
+	for (int i = 0; i < 2; i++) {
+		expect_condition(twins.stores[i], &query, 10, 0, 0);
+		expect_condition(twins.stores[i], &query, 9, -E2BIG, 0);
+	}
+	set_prefix(&query, "Or");
+	for (int i = 0; i < 2; i++)
+		expect_condition(twins.stores[i], &query, 0, 0, 60000);
+	query_clear(&query); /* "all" looks for the first event, however far it is */
+	for (int i = 0; i < 2; i++) {
+		expect_condition(twins.stores[i], &query, 0, 0, 60000);
+		expect_condition(twins.stores[i], &query, 60000, 0, 0);
+	}
+	query_close(&query);
+	stop_twins(&twins);
+}
+
 /* ---- while others write ---- */
 
 #define RUN_EVENTS 6000
@@ -619,6 +756,8 @@ int main(void)
 		cmocka_unit_test(lists_of_many_chunks_are_found_in),
 		cmocka_unit_test(what_a_prefix_may_look_at_does_not_depend_on_flushes),
 		cmocka_unit_test(a_read_by_prefix_goes_on_where_it_stopped),
+		cmocka_unit_test(what_was_dropped_changes_no_match),
+		cmocka_unit_test(what_was_dropped_counts_as_looked_at),
 		cmocka_unit_test(pages_are_of_one_moment_while_others_write),
 	};
 
