@@ -139,6 +139,14 @@ void replica_resume(struct replica *replica)
 	abort(); /* nothing is pulled here */
 }
 
+int replica_note_pulled(struct replica *replica, uint64_t index, struct error *error)
+{
+	(void)replica;
+	(void)index;
+	(void)error;
+	abort(); /* nothing is pulled here */
+}
+
 void replica_member_add(struct replica *replica, uint64_t id, const char *peer_address,
 			const char *client_address, enum member_role role, member_done done,
 			void *arg)
