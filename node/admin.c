@@ -374,6 +374,17 @@ static void answer_not_ready(struct request *request, uint64_t wanted)
 	buffer_close(&error);
 }
 
+static void answer_dropped(struct request *request, const char *message)
+{
+	struct buffer error;
+
+	buffer_init(&error);
+	request_error_begin(&error, 1, ANSWER_NOT_FOUND, message);
+	write_text(&error, "what", "digest");
+	request_answer_error_map(request, buffer_span(&error));
+	buffer_close(&error);
+}
+
 static void answer_digest(struct request *request, const struct digest *digest)
 {
 	struct buffer result;
@@ -396,6 +407,8 @@ static void on_digest(struct node_post *post)
 
 	if (digest->status == 0)
 		answer_digest(request, digest);
+	else if (digest->status == -ENOENT && digest->position <= store_head(request->node->store))
+		answer_dropped(request, digest->error.message);
 	else if (digest->status == -ENOENT)
 		answer_not_ready(request, digest->position);
 	else
