@@ -27,6 +27,9 @@ static void print_report(const char *path, const struct verify_report *report)
 	printf("position %" PRIu64 ", applied index %" PRIu64 ", hash %016" PRIx64 "%s\n",
 	       report->position, report->applied_index, report->hash,
 	       report->ingesting ? ", in the middle of catching up" : "");
+	if (report->holes > 0)
+		printf("%" PRIu64 " superseded checkpoints were dropped, in %" PRIu64 " holes\n",
+		       report->dropped, report->holes);
 	for (uint64_t i = 0; i < described; i++)
 		printf("damaged: %s\n", report->problems[i]);
 	if (report->problem_count > described)
