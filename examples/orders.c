@@ -1,5 +1,6 @@
 /*
- * Append with an expected version, read back, subscribe. Takes the cluster's address:
+ * Append with an expected version and with a condition, read back, load by a snapshot, subscribe. Takes
+ * the cluster's address:
  *
  *     cc orders.c -lannal -o orders && ./orders annal://127.0.0.1:7001
  */
@@ -64,24 +65,64 @@ static void read_back(struct annal_client *client, const char *stream)
 		fail("two events were written, others were read");
 }
 
+/* A seat is taken once, whichever stream says so: two buyers, one tag, one condition. */
+static void take_seat(struct annal_client *client, const char *stream)
+{
+	char seat[80];
+	const char *const tags[] = {seat};
+	const struct annal_query_item item = {.tags = {tags, 1}};
+	const struct annal_condition free_yet = {.fail_if = {&item, 1}};
+	const struct annal_new_event taken = {.type = "SeatTaken", .tags = tags, .tags_count = 1};
+	const struct annal_write write = {.stream = stream, .events = &taken, .events_count = 1};
+	const struct annal_append append = {.writes = &write,
+					    .writes_count = 1,
+					    .conditions = &free_yet,
+					    .conditions_count = 1,
+					    .want_conflict_events = true};
+	const struct annal_error *error = annal_client_error(client);
+
+	snprintf(seat, sizeof seat, "seat:%s", stream);
+	check(client, annal_append(client, &append, NULL), "take a seat");
+	if (annal_append(client, &append, NULL) != ANNAL_CONDITION_FAILED ||
+	    error->events_count != 1)
+		fail("a seat was taken twice");
+	printf("refused: %s: it was taken at position %" PRIu64 "\n", error->message,
+	       error->events[0].position);
+}
+
+/* What the first three events come to is kept, so that only later ones must be read. */
+static void load(struct annal_client *client, const char *stream)
+{
+	const struct annal_snapshot state = {.version = 3, .data = annal_text("{\"paid\":true}")};
+	struct annal_aggregate *order;
+
+	check(client, annal_snapshot_put(client, stream, &state), "snapshot");
+	check(client, annal_load(client, stream, &order), "load");
+	if (order->snapshot == NULL || order->snapshot->version != 3 || order->count != 0)
+		fail("the snapshot is not what was put");
+	printf("state at version %" PRIu64 ": %.*s\n", order->snapshot->version,
+	       (int)order->snapshot->data.size, (const char *)order->snapshot->data.data);
+	annal_aggregate_free(order);
+}
+
 /* History first, then what comes while we listen. */
 static void subscribe(struct annal_client *client, const char *stream)
 {
 	const struct annal_subscribe from_start = {.stream = stream};
-	const struct annal_expect at_two = {.kind = ANNAL_EXPECT_VERSION, .version = 2};
+	const struct annal_expect at_three = {.kind = ANNAL_EXPECT_VERSION, .version = 3};
 	const struct annal_new_event shipped = {.type = "OrderShipped"};
 	struct annal_subscription *subscription;
 	struct annal_item item = {0};
 	uint64_t seen = 0;
 
 	check(client, annal_subscribe(client, &from_start, &subscription), "subscribe");
-	while (item.kind != ANNAL_ITEM_CAUGHT_UP || seen < 2) {
+	while (item.kind != ANNAL_ITEM_CAUGHT_UP || seen < 3) {
 		check(client, annal_subscription_next(subscription, 10000, &item), "next");
 		if (item.kind == ANNAL_ITEM_NONE)
 			fail("history did not come within 10 seconds");
 		seen += item.kind == ANNAL_ITEM_EVENT;
 	}
-	check(client, annal_append_stream(client, stream, at_two, &shipped, 1, NULL), "append");
+	check(client, annal_append_stream(client, stream, at_three, &shipped, 1, NULL), "append");
 	while (item.kind != ANNAL_ITEM_EVENT) {
 		check(client, annal_subscription_next(subscription, 10000, &item), "next");
 		if (item.kind == ANNAL_ITEM_NONE)
@@ -105,6 +146,8 @@ int main(int argc, char **argv)
 	snprintf(stream, sizeof stream, "Example-%s", text);
 	append(client, stream);
 	read_back(client, stream);
+	take_seat(client, stream);
+	load(client, stream);
 	subscribe(client, stream);
 	annal_client_free(client);
 	return 0;
