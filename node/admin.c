@@ -127,12 +127,26 @@ static const char *member_state(const struct node *node, const struct replica_st
 	return member->role == MEMBER_VOTER ? "follower" : "learner";
 }
 
+/* Of those that this node has heard of: how far the records go. */
+static uint64_t furthest_head(const struct replica_status *status, uint64_t own)
+{
+	uint64_t furthest = own;
+
+	for (uint32_t i = 0; i < status->member_count; i++)
+		if (status->members[i].told && status->members[i].head > furthest)
+			furthest = status->members[i].head;
+	return furthest;
+}
+
 static void write_member(struct buffer *into, const struct node *node,
 			 const struct replica_status *status, const struct member *member)
 {
 	bool self = member->id == node->settings.node_id;
 	bool known = member->known || (self && status->role == REPLICA_LEADER);
 	uint64_t match = self ? status->last_index : member->match_index;
+	uint64_t own = store_head(node->store), head = self ? own : member->head;
+	bool told = self || member->told;
+	uint64_t furthest = furthest_head(status, own);
 
 	msgpack_write_map(into, 9);
 	write_number(into, "id", member->id);
@@ -141,9 +155,8 @@ static void write_member(struct buffer *into, const struct node *node,
 	write_text(into, "role", member_role_name(member->role));
 	write_text(into, "state", member_state(node, status, member));
 	write_number_or_nil(into, "match", known, match);
-	write_number_or_nil(into, "head", self, store_head(node->store));
-	write_number_or_nil(into, "lag", known,
-			    status->last_index > match ? status->last_index - match : 0);
+	write_number_or_nil(into, "head", told, head);
+	write_number_or_nil(into, "lag", told, furthest > head ? furthest - head : 0);
 	write_number_or_nil(into, "last_contact_ms",
 			    self || (known && member->last_contact_ms >= 0),
 			    self ? 0 : (uint64_t)member->last_contact_ms);
@@ -203,6 +216,9 @@ static void on_member_done(void *arg, int status, const struct error *error)
 		break;
 	case -ENOENT:
 		answer_not_found(request, "node", error->message);
+		break;
+	case -EHOSTUNREACH:
+		request_answer_invalid(request, "peer_address", "%s", error->message);
 		break;
 	case -EINVAL:
 	case -EEXIST:

@@ -475,3 +475,29 @@ bool form_believes(const struct form *form, uint64_t peer, const char *endpoint)
 			return strcmp(configuration->servers[i].address, endpoint) == 0;
 	return false;
 }
+
+void form_judge_new_member(const struct form *form, uint64_t id, const struct handshake *welcome,
+			   char problem[HANDSHAKE_REASON_BYTES])
+{
+	/* A node that was being added before has our cluster id, and waits for no first one. */
+	bool ours = memcmp(welcome->cluster_id, form->peers->cluster_id, CLUSTER_ID_BYTES) == 0;
+
+	problem[0] = '\0';
+	if (welcome->from != id)
+		problem_set(problem, FORM_NOTHING, "node %" PRIu64 " is there, not node %" PRIu64,
+			    welcome->from, id);
+	else if (welcome->verdict == HANDSHAKE_ACCEPTED && !ours)
+		problem_set(problem, FORM_NOTHING,
+			    "it forms a cluster of its own: start it without itself among its "
+			    "initial members");
+	else if (welcome->verdict > HANDSHAKE_LATER && !ours)
+		problem_set(problem, FORM_NOTHING, "%s", welcome->reason);
+}
+
+bool form_knew(const struct form *form, uint64_t id)
+{
+	for (uint32_t i = 0; i < form->peers->record_count; i++)
+		if (form->peers->records[i].id == id)
+			return true;
+	return false;
+}

@@ -70,6 +70,14 @@ unsigned form_welcomed(struct form *form, uint64_t peer, const struct handshake 
  */
 bool form_believes(const struct form *form, uint64_t peer, const char *endpoint);
 
+/*
+ * Whether the node that gave this answer to a question (HANDSHAKE_FORMING) can be added under this id: why
+ * not, or "".
+ */
+void form_judge_new_member(const struct form *form, uint64_t id, const struct handshake *welcome,
+			   char problem[HANDSHAKE_REASON_BYTES]);
+/* Whether a node of this id was a member once; a member now counts, too. */
+bool form_knew(const struct form *form, uint64_t id);
 /* Whether the member with this endpoint was one once, and is none now. */
 bool form_was_removed(const struct form *form, uint64_t id, const char *endpoint);
 /* A member's endpoint in a configuration; false: it is not there. */

@@ -230,6 +230,40 @@ static void settle_turn(struct members *members, struct instance *instance, bool
 	}
 }
 
+/* A member that is not there would cost the cluster a vote that it never gets. */
+static void reach_turn(struct members *members)
+{
+	if (clock_monotonic_ms() >= members->deadline_ms)
+		over(members, error_set(&members->error, -EHOSTUNREACH,
+					"nobody answers at %s: start node %" PRIu64
+					" there, then add it; nothing was changed",
+					members->endpoint.peer, members->id));
+}
+
+void members_refuse(struct members *members, int status, const struct error *error)
+{
+	members->error = *error;
+	over(members, status);
+}
+
+const struct endpoint *members_reaching(const struct members *members)
+{
+	return members->kind != MEMBERS_NONE && members->phase == PHASE_REACH ? &members->endpoint
+									      : NULL;
+}
+
+void members_reached(struct members *members, uint64_t id, const char *problem)
+{
+	if (members_reaching(members) == NULL || id != members->id)
+		return;
+	if (problem[0] == '\0')
+		settle(members);
+	else
+		over(members, error_set(&members->error, -EHOSTUNREACH,
+					"%s cannot be added: %s; nothing was changed",
+					members->endpoint.peer, problem));
+}
+
 static void catch_up_turn(struct members *members, struct instance *instance)
 {
 	const struct raft_progress *progress = instance_progress(instance, members->id);
@@ -270,6 +304,9 @@ static void taking_over_turn(struct members *members, struct instance *instance)
 static void leader_turn(struct members *members, struct instance *instance, bool idle)
 {
 	switch (members->phase) {
+	case PHASE_REACH:
+		reach_turn(members);
+		break;
 	case PHASE_SETTLE:
 		settle_turn(members, instance, idle);
 		break;
@@ -356,6 +393,8 @@ void members_add(struct members *members, struct instance *instance, uint64_t id
 	}
 	if (status < 0)
 		over(members, status);
+	else
+		enter(members, PHASE_REACH, MEMBERS_REACH_MS);
 }
 
 /* The last voter stays one. */

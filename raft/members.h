@@ -3,7 +3,7 @@
  * rest (guard_is_quiet), with intake held meanwhile: what libraft 0.15 does with a change while entries
  * are in flight is not safe to roll back, and a transfer under load never ends.
  *
- *   add       SETTLE ─► spare in the log ─► SETTLE ─► standby in the log ─► promotion, if wished
+ *   add       REACH (the new node answers) ─► SETTLE ─► spare in the log ─► SETTLE ─► standby in the log ─► promotion, if wished
  *   assign    SETTLE ─► role in the log;  to voter: CATCH_UP first, then a promotion
  *   promotion CATCH_UP (intake goes on) ─► SETTLE (with the member's log equal to ours) ─► voter in the log
  *   remove    SETTLE ─► gone in the log;  the leader itself: a transfer instead, and -EAGAIN
@@ -17,12 +17,20 @@
 #include "raft/instance.h"
 #include "raft/replica.h"
 
+#define MEMBERS_REACH_MS         3000
 #define MEMBERS_SETTLE_MS        5000
 #define MEMBERS_CATCH_UP_MS      30000
 #define MEMBERS_CATCH_UP_ENTRIES 64u /* so near, intake is held for the rest */
 
 enum members_kind { MEMBERS_NONE, MEMBERS_ADD, MEMBERS_ASSIGN, MEMBERS_REMOVE, MEMBERS_TRANSFER };
-enum members_phase { PHASE_SETTLE, PHASE_IN_LOG, PHASE_CATCH_UP, PHASE_TAKING_OVER, PHASE_OVER };
+enum members_phase {
+	PHASE_REACH,
+	PHASE_SETTLE,
+	PHASE_IN_LOG,
+	PHASE_CATCH_UP,
+	PHASE_TAKING_OVER,
+	PHASE_OVER
+};
 
 struct members {
 	enum members_kind kind; /* NONE: free */
@@ -49,6 +57,13 @@ void members_remove(struct members *members, struct instance *instance, uint64_t
 		    member_done done, void *arg);
 void members_transfer(struct members *members, struct instance *instance, uint64_t id,
 		      member_done done, void *arg);
+
+/* What has just begun is not to be: it ends in the next members_turn. */
+void members_refuse(struct members *members, int status, const struct error *error);
+/* REACH: the endpoint to ask there; NULL in other phases. */
+const struct endpoint *members_reaching(const struct members *members);
+/* REACH: the new node has answered; `problem` says why it cannot be added, "" that it can. */
+void members_reached(struct members *members, uint64_t id, const char *problem);
 
 /* Whether proposals and barriers must wait. */
 bool members_hold(const struct members *members);

@@ -178,6 +178,7 @@ static void turn_round(struct replica *replica)
 	if (replica_may_propose(replica))
 		propose_flush(&replica->propose);
 	replica_keep_connected(replica);
+	replica_reach_turn(replica);
 	if (replica->instance != NULL)
 		instance_steer(replica->instance);
 	replica_stop_turn(replica);
@@ -297,6 +298,7 @@ static void fill_member(struct replica *replica, const struct raft_server *serve
 		memcpy(member->client_address, endpoint.client, sizeof member->client_address);
 	}
 	member->last_contact_ms = transport_last_contact_ms(replica->transport, server->id);
+	member->told = transport_news_of(replica->transport, server->id, &member->head);
 	if (progress == NULL)
 		return;
 	member->known = true;
@@ -474,9 +476,21 @@ void replica_member_add(struct replica *replica, uint64_t id, const char *peer_a
 			const char *client_address, enum member_role role, member_done done,
 			void *arg)
 {
-	if (!change_is_refused(replica, done, arg))
-		members_add(&replica->members, instance_for_change(replica), id, peer_address,
-			    client_address, role, done, arg);
+	struct error error;
+
+	if (change_is_refused(replica, done, arg))
+		return;
+	members_add(&replica->members, instance_for_change(replica), id, peer_address,
+		    client_address, role, done, arg);
+	if (members_reaching(&replica->members) == NULL || !form_knew(&replica->form, id))
+		return;
+	/* Its log and its vote are gone, or may come back at any time. */
+	error_set(&error, -EEXIST,
+		  "node %" PRIu64
+		  " was a member before, and an id is used once: empty its directory "
+		  "and give it a new id",
+		  id);
+	members_refuse(&replica->members, -EEXIST, &error);
 }
 
 void replica_member_assign(struct replica *replica, uint64_t id, enum member_role role,

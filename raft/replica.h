@@ -41,6 +41,9 @@ struct member {
 	bool known;
 	uint64_t match_index;
 	int64_t last_contact_ms; /* since its last message; -1 never */
+	/* How far its records went when it told last; `told` says whether it is set. On every node. */
+	bool told;
+	uint64_t head;
 };
 
 enum replica_role { REPLICA_FOLLOWER, REPLICA_CANDIDATE, REPLICA_LEADER, REPLICA_LEARNER };
@@ -148,6 +151,7 @@ void replica_read_barrier(struct replica *replica, void (*ready)(void *arg, uint
  * member), -EEXIST (id or address taken): the request. -EAGAIN: leadership was handed over or lost
  * before anything was changed: ask the new leader. -EINPROGRESS: leadership was lost after the change, or
  * a step of it, was proposed: it may still happen; look at the members before it is asked for again.
+ * -EHOSTUNREACH: the node to be added does not answer, or is another one; nothing was changed.
  * -ETIMEDOUT: the log did not come to rest, or the member did not catch up; the
  * message says what was done and what was not.
  */

@@ -18,8 +18,8 @@
 #include "raft/propose.h"
 
 #define REPLICA_PATH_BYTES   4096
-#define REPLICA_STEP_MS      20   /* of what waits for something to come to rest */
-#define REPLICA_KEEP_MS      1000 /* between looks at the connections to all members */
+#define REPLICA_STEP_MS      20 /* of what waits for something to come to rest */
+#define REPLICA_KEEP_MS      250 /* between looks at the connections to all members, and news to them */
 #define REPLICA_ASK_MS       200  /* between questions to the initial members not found yet */
 #define WITNESS_AFTER_MS     1500 /* of a pull that gets nothing; doubles with each time */
 #define WITNESS_AFTER_MAX_MS 24000
@@ -81,7 +81,7 @@ struct replica {
 	struct error save_error;
 	bool saving, save_wanted;
 	int64_t kept_ms;  /* connected, last time */
-	int64_t asked_ms; /* the initial members, last time */
+	int64_t asked_ms; /* the initial members, or a new one, last time */
 
 	uint64_t leading_term;  /* this node leads it; 0: none */
 	uint64_t proposed_term; /* a term marker was proposed in it */
@@ -131,6 +131,7 @@ void replica_fill_transport_options(struct replica *replica, struct transport_op
 void replica_look_at_configuration(struct replica *replica); /* for handshakes */
 void replica_review_peers(struct replica *replica);          /* after members changed */
 void replica_keep_connected(struct replica *replica);
+void replica_reach_turn(struct replica *replica);
 void replica_lead_turn(struct replica *replica);
 void replica_barrier_turn(struct replica *replica);
 void replica_pull_turn(struct replica *replica);

@@ -413,6 +413,12 @@ static bool on_welcomed(void *arg, uint64_t peer, const char *endpoint,
 	struct replica *replica = arg;
 
 	replica_look_at_configuration(replica);
+	if (welcome->purpose == HANDSHAKE_FORMING && members_reaching(&replica->members) != NULL) {
+		form_judge_new_member(&replica->form, peer, welcome, problem);
+		members_reached(&replica->members, peer, problem);
+		replica_wake(replica);
+		return false;
+	}
 	unsigned effects = form_welcomed(&replica->form, peer, welcome, problem);
 
 	if (!form_believes(&replica->form, peer, endpoint))
@@ -468,7 +474,7 @@ void replica_review_peers(struct replica *replica)
 	transport_review(replica->transport, on_review, replica);
 }
 
-/* So that an election does not have to wait for connections to be made. */
+/* So that an election does not have to wait for connections to be made, and operators see who lags. */
 void replica_keep_connected(struct replica *replica)
 {
 	const struct raft_configuration *configuration;
@@ -479,10 +485,28 @@ void replica_keep_connected(struct replica *replica)
 		return;
 	replica->kept_ms = now;
 	configuration = &replica->instance->raft.configuration;
-	for (unsigned i = 0; i < configuration->n; i++)
-		if (configuration->servers[i].id != replica->options.node_id)
-			transport_keep(replica->transport, configuration->servers[i].id,
-				       configuration->servers[i].address);
+	for (unsigned i = 0; i < configuration->n; i++) {
+		const struct raft_server *server = &configuration->servers[i];
+
+		if (server->id == replica->options.node_id)
+			continue;
+		transport_keep(replica->transport, server->id, server->address);
+		transport_send_news(replica->transport, server->id,
+				    store_head(replica->options.store));
+	}
+}
+
+/* A new member is asked until it answers, or the change gives up. */
+void replica_reach_turn(struct replica *replica)
+{
+	const struct endpoint *endpoint = members_reaching(&replica->members);
+	char text[ENDPOINT_TEXT_BYTES];
+
+	if (endpoint == NULL || clock_monotonic_ms() - replica->asked_ms < REPLICA_ASK_MS)
+		return;
+	replica->asked_ms = clock_monotonic_ms();
+	endpoint_format(endpoint, text);
+	transport_ask(replica->transport, replica->members.id, text);
 }
 
 void replica_fill_transport_options(struct replica *replica, struct transport_options *options)

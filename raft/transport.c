@@ -377,6 +377,29 @@ void transport_keep(struct transport *transport, uint64_t peer, const char *endp
 	link_wanted(transport, peer, endpoint);
 }
 
+void transport_send_news(struct transport *transport, uint64_t peer, uint64_t head)
+{
+	struct link *link = link_find(transport, peer, HANDSHAKE_RAFT);
+
+	if (link == NULL || link->state != LINK_UP ||
+	    uv_stream_get_write_queue_size((uv_stream_t *)&link->connection->tcp) > 0)
+		return;
+	struct sending *sending = transport_sending_new(transport);
+
+	wire_encode_news(head, &sending->head);
+	transport_sending_write(sending, link->connection, NULL);
+}
+
+bool transport_news_of(const struct transport *transport, uint64_t peer, uint64_t *head)
+{
+	for (uint32_t i = 0; i < transport->contact_count; i++)
+		if (transport->contacts[i].peer == peer && transport->contacts[i].told) {
+			*head = transport->contacts[i].head;
+			return true;
+		}
+	return false;
+}
+
 void transport_ask(struct transport *transport, uint64_t peer, const char *endpoint)
 {
 	struct link *link = link_find(transport, peer, HANDSHAKE_FORMING);

@@ -69,6 +69,10 @@ void transport_send_or_lose(struct transport *transport, const char *endpoint,
 			    raft_io_send_cb done);
 /* Connect to this peer, and stay connected: before anything is to be sent. */
 void transport_keep(struct transport *transport, uint64_t peer, const char *endpoint);
+/* Tell this peer how far this node's records go, if there is a connection. */
+void transport_send_news(struct transport *transport, uint64_t peer, uint64_t head);
+/* What it told of itself last; false: nothing. */
+bool transport_news_of(const struct transport *transport, uint64_t peer, uint64_t *head);
 /* Connect once, exchange handshakes for forming, and close; `welcomed` tells. No-op while under way. */
 void transport_ask(struct transport *transport, uint64_t peer, const char *endpoint);
 /* Close every connection but the listening one. `idle` once every send has had its callback: perhaps at

@@ -61,6 +61,8 @@ struct link {
 struct contact {
 	uint64_t peer;
 	int64_t received_ms; /* 0: never */
+	uint64_t head;       /* by its news … */
+	bool told;           /* … if there were any */
 	int64_t complained_ms;
 	char complaint[HANDSHAKE_REASON_BYTES];
 };

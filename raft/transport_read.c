@@ -115,6 +115,18 @@ static void on_handshake_frame(struct connection *connection, struct span meta)
 		on_welcome(connection, &handshake);
 }
 
+static void on_news(struct connection *connection, struct span meta)
+{
+	struct contact *contact = transport_contact_of(connection->transport, connection->peer);
+	struct error error;
+
+	if (wire_check_meta(&connection->reader.header, meta, &error) < 0 ||
+	    wire_decode_news(meta, &contact->head, &error) < 0)
+		transport_connection_refuse(connection, error.message);
+	else
+		contact->told = true;
+}
+
 static void on_raft_frame(struct connection *connection, struct span meta)
 {
 	struct transport *transport = connection->transport;
@@ -137,7 +149,10 @@ static void on_frame(struct connection *connection)
 {
 	struct span meta = buffer_span(&connection->reader.meta);
 
-	if (connection->incoming && connection->greeted)
+	if (connection->incoming && connection->greeted &&
+	    connection->reader.header.type == WIRE_NEWS)
+		on_news(connection, meta);
+	else if (connection->incoming && connection->greeted)
 		on_raft_frame(connection, meta);
 	else
 		on_handshake_frame(connection, meta);
@@ -156,7 +171,7 @@ static bool on_header(struct connection *connection)
 		return false;
 	}
 	/* Whoever has not introduced himself gets no memory for more than that. */
-	if (!raft && reader->header.type < WIRE_HELLO) {
+	if (!raft && reader->header.type != WIRE_HELLO && reader->header.type != WIRE_WELCOME) {
 		transport_connection_refuse(connection, "a raft message before the handshake");
 		return false;
 	}

@@ -227,6 +227,25 @@ static bool has_payload(enum wire_type type)
 	return type == WIRE_APPEND || type == WIRE_SNAPSHOT;
 }
 
+void wire_encode_news(uint64_t head, struct buffer *into)
+{
+	size_t offset = into->size;
+
+	buffer_reserve(into, WIRE_HEADER_BYTES + 8);
+	into->size += WIRE_HEADER_BYTES;
+	bytes_set_le64(into->data + into->size, head);
+	into->size += 8;
+	seal_frame(into, offset, WIRE_NEWS, 0, 0);
+}
+
+int wire_decode_news(struct span meta, uint64_t *head, struct error *error)
+{
+	if (meta.size != 8)
+		return error_set(error, -EBADMSG, "news of %zu bytes", meta.size);
+	*head = bytes_le64(meta.data);
+	return 0;
+}
+
 int wire_parse_header(const uint8_t bytes[WIRE_HEADER_BYTES], struct wire_header *header,
 		      struct error *error)
 {
@@ -240,7 +259,7 @@ int wire_parse_header(const uint8_t bytes[WIRE_HEADER_BYTES], struct wire_header
 
 	if (bytes_le32(bytes) != MAGIC || (bytes[5] | bytes[6] | bytes[7]) != 0)
 		return error_set(error, -EBADMSG, "not a frame of annal's peer protocol");
-	if (bytes[4] < WIRE_APPEND || bytes[4] > WIRE_WELCOME)
+	if (bytes[4] < WIRE_APPEND || bytes[4] > WIRE_NEWS)
 		return error_set(error, -EBADMSG, "unknown frame type %u", bytes[4]);
 	if (parsed.meta_bytes >
 	    (parsed.type == WIRE_APPEND ? WIRE_META_BYTES : WIRE_SMALL_META_BYTES))

@@ -23,6 +23,7 @@
  *                   configuration as libraft encodes it
  *   TIMEOUT_NOW     term, last index, last term
  *   HELLO, WELCOME  see raft/handshake.h
+ *   NEWS            u64 position of the sender's last record: of the node itself, no message of raft
  *
  * Nothing that libraft could choke on passes wire_decode: counts and sizes are bounded before anything
  * is allocated, indexes and terms must be plausible, commands must open (payload.h) with their index and
@@ -46,6 +47,7 @@ enum wire_type {
 	WIRE_TIMEOUT_NOW,
 	WIRE_HELLO,
 	WIRE_WELCOME,
+	WIRE_NEWS,
 };
 
 #define WIRE_HEADER_BYTES      32
@@ -78,6 +80,10 @@ struct raft_buffer wire_payload_at(const struct raft_message *message, unsigned 
 
 /* Append a frame of HELLO or WELCOME around its meta. */
 void wire_encode_handshake(enum wire_type type, struct span meta, struct buffer *into);
+
+/* A frame of NEWS; its meta has been checked: -EBADMSG when it is none. */
+void wire_encode_news(uint64_t head, struct buffer *into);
+int wire_decode_news(struct span meta, uint64_t *head, struct error *error);
 
 /* 0, or -EBADMSG: no header, an unknown type, a size over its bound. */
 int wire_parse_header(const uint8_t bytes[WIRE_HEADER_BYTES], struct wire_header *header,

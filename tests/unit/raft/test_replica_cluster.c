@@ -341,6 +341,65 @@ static void a_member_is_added_promoted_and_removed(void **state)
 	cluster_close(&cluster);
 }
 
+static void a_member_that_cannot_be_is_refused_before_anything_changes(void **state)
+{
+	struct cluster_change absent = {0}, other = {0}, forming = {0}, standby = {0},
+			      removed = {0}, again = {0};
+	struct cluster_node *leader, *fifth;
+	struct cluster cluster;
+
+	(void)state;
+	start_three(&cluster);
+	leader = cluster_node(&cluster, cluster_leader(&cluster));
+	fifth = cluster_node(&cluster, 5);
+	replica_member_add(leader->replica, 5, fifth->peer, fifth->client, MEMBER_VOTER,
+			   cluster_on_change, &absent);
+	cluster_run_until(&cluster, absent.done);
+	assert_int_equal(absent.status, -EHOSTUNREACH);
+	assert_non_null(strstr(absent.error.message, fifth->peer));
+
+	cluster_start(&cluster, 5);
+	replica_member_add(leader->replica, 4, fifth->peer, fifth->client, MEMBER_VOTER,
+			   cluster_on_change, &other);
+	cluster_run_until(&cluster, other.done);
+	assert_int_equal(other.status, -EHOSTUNREACH);
+	assert_non_null(strstr(other.error.message, "node 5 is there, not node 4"));
+
+	/* One that would be a cluster of its own. */
+	struct cluster_node *fourth = cluster_node(&cluster, 4);
+	char initial[MEMBERS_TEXT_BYTES];
+
+	strcpy(initial, cluster.initial_members);
+	snprintf(cluster.initial_members, sizeof cluster.initial_members, "4=%s/%s,6=%s/%s",
+		 fourth->peer, fourth->client, cluster_node(&cluster, 6)->peer,
+		 cluster_node(&cluster, 6)->client);
+	cluster_start(&cluster, 4);
+	strcpy(cluster.initial_members, initial);
+	replica_member_add(leader->replica, 4, fourth->peer, fourth->client, MEMBER_VOTER,
+			   cluster_on_change, &forming);
+	cluster_run_until(&cluster, forming.done);
+	assert_int_equal(forming.status, -EHOSTUNREACH);
+	cluster_stop(&cluster, 4, 0);
+	assert_int_equal(cluster_status(&cluster, leader->id).member_count, 3);
+
+	replica_member_add(leader->replica, 5, fifth->peer, fifth->client, MEMBER_STANDBY,
+			   cluster_on_change, &standby);
+	assert_changed(&cluster, standby);
+	cluster_append_many(&cluster, 1, 10, 100);
+	cluster_run_until(&cluster,
+			  cluster_status(&cluster, leader->id).members[3].told &&
+				  cluster_status(&cluster, leader->id).members[3].head == 10);
+	assert_int_equal(cluster_status(&cluster, 5).role, REPLICA_LEARNER);
+	replica_member_remove(leader->replica, 5, cluster_on_change, &removed);
+	assert_changed(&cluster, removed);
+	replica_member_add(leader->replica, 5, fifth->peer, fifth->client, MEMBER_STANDBY,
+			   cluster_on_change, &again);
+	cluster_run_until(&cluster, again.done);
+	assert_int_equal(again.status, -EEXIST);
+	assert_non_null(strstr(again.error.message, "give it a new id"));
+	cluster_close(&cluster);
+}
+
 static void a_leader_that_is_to_be_removed_hands_over_first(void **state)
 {
 	struct cluster_change first = {0}, second = {0};
@@ -534,6 +593,7 @@ int main(void)
 		cmocka_unit_test(a_node_that_finds_nothing_to_pull_votes_as_a_witness),
 		cmocka_unit_test(leadership_is_handed_over_on_request),
 		cmocka_unit_test(a_member_is_added_promoted_and_removed),
+		cmocka_unit_test(a_member_that_cannot_be_is_refused_before_anything_changes),
 		cmocka_unit_test(a_leader_that_is_to_be_removed_hands_over_first),
 		cmocka_unit_test(a_change_without_a_majority_has_an_unknown_outcome),
 		cmocka_unit_test(a_change_that_was_not_proposed_can_be_asked_for_again),

@@ -355,7 +355,7 @@ static void sizes_are_bounded_before_anything_is_allocated(void **state)
 		header[4] = type;
 		bytes_set_le32(header + 8, 0);
 		bytes_set_le32(header + 12, 0);
-		bool known = type >= WIRE_APPEND && type <= WIRE_WELCOME;
+		bool known = type >= WIRE_APPEND && type <= WIRE_NEWS;
 
 		assert_int_equal(wire_parse_header(header, &parsed, &error), known ? 0 : -EBADMSG);
 		bytes_set_le32(header + 8, type == WIRE_APPEND ? WIRE_META_BYTES + 1
