@@ -12,6 +12,11 @@
 
 #define STEP_RECORDS 64u /* looked at in one step, when the last one does not decide */
 
+/* What a record keeps beside the data: version, type, and their names. */
+#define AROUND_DATA_BYTES 512u
+#define DATA_BYTES_MAX    (LIMIT_EVENT_BYTES - AROUND_DATA_BYTES)
+static_assert(LIMIT_TYPE_BYTES + 64 < AROUND_DATA_BYTES, "a snapshot's record has room for it");
+
 /* The argument `stream` of a write: a name that events can be appended to. Required. */
 static bool get_stream(struct request *request, struct span *stream)
 {
@@ -173,6 +178,7 @@ static void add_record(struct write *write, struct span stream,
 static bool get_data(struct request *request, struct span *data)
 {
 	uint64_t max_event = request->node->settings.max_event;
+	uint64_t limit = max_event < DATA_BYTES_MAX ? max_event : DATA_BYTES_MAX;
 	struct span raw = {0};
 
 	if (!arguments_find(&request->arguments, "data", &raw)) {
@@ -186,10 +192,10 @@ static bool get_data(struct request *request, struct span *data)
 				       msgpack_type_name(msgpack_read_type(&reader)));
 		return false;
 	}
-	if (data->size <= max_event)
+	if (data->size <= limit)
 		return true;
-	request_answer_too_large(request, max_event, data->size,
-				 "data is larger than an event may be, in bytes");
+	request_answer_too_large(request, limit, data->size,
+				 "data is larger than that of a snapshot may be, in bytes");
 	return false;
 }
 

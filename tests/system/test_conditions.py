@@ -304,3 +304,101 @@ class RestartTest(OwnCase):
             node.stop()
         self.cluster.start()
         self.cluster.wait_writable()
+
+
+class UnseenTest(Conditions):
+    """The events that come with a refusal: those that match the condition that failed, behind its `after`."""
+
+    def test_of_the_first_condition_that_fails(self):
+        ours = [self.store(tags=["a"]) for _ in range(3)]
+        self.store(tags=["b"])
+        conditions = [
+            {"fail_if": self.query({"tags": ["none"]})},
+            {"fail_if": self.query({"tags": ["a"]}), "after": ours[0]},
+            {"fail_if": self.query({"tags": ["b"]})},
+        ]
+        for node in self.cluster.nodes.values():
+            params = {"stream": self.new_stream(), "events": [event()], "condition": conditions,
+                      "on_conflict": "events"}
+            answer = self.assert_error("CONDITION_FAILED", self.connect(node), "append", params)
+            self.assertEqual((answer["index"], answer["position"]), (1, ours[1]))
+            self.assertEqual([e[POSITION] for e in answer["events"]], ours[1:])
+
+    def test_at_most_64_kib_the_oldest(self):
+        stream = self.new_stream()
+        big = [event(self.name("Big"), b"x" * 30000) for _ in range(5)]
+        first = self.append(self.client, stream, events=big)[0]["first_position"]
+        condition = {"fail_if": self.query({"types": ["Big"]})}
+        answer = self.conditional(condition, on_conflict="events")
+        self.assertEqual([e[POSITION] for e in answer["events"]], [first, first + 1])
+        huge = [event(self.name("Huge"), b"x" * 70000)]
+        self.append(self.client, stream, events=huge)
+        answer = self.conditional({"fail_if": self.query({"types": ["Huge"]})}, on_conflict="events")
+        self.assertEqual(answer["events"], [])
+
+    def test_of_all_and_of_a_prefix(self):
+        stream = self.new_stream("Pre")
+        position = self.append(self.client, stream)[0]["position"]
+        for query in ("all", [{"stream_prefix": stream[:-1]}], [{"streams": [stream]}]):
+            answer = self.conditional({"fail_if": query, "after": position - 1}, on_conflict="events")
+            self.assertEqual(answer["events"][0][POSITION], position)
+
+    def test_no_events_unless_asked(self):
+        self.store(tags=["a"])
+        self.assertNotIn("events", self.conditional({"fail_if": self.query({"tags": ["a"]})}))
+
+
+class FormTest(Conditions):
+    def test_conditions_checks_and_a_checkpoint_go_with_one_stream(self):
+        other = self.new_stream()
+        self.append(self.client, other, 2)
+        stream = self.new_stream()
+        params = {
+            "stream": stream, "events": [event(), event()],
+            "checks": [{"stream": other, "expected_version": 2}],
+            "condition": [{"fail_if": self.query({"tags": ["none"]})}],
+            "checkpoint": {"consumer": stream, "position": 5, "if_position": 0},
+        }
+        answer = self.client.call("append", params)
+        self.assertEqual((answer["first_version"], answer["version"]), (1, 2))
+        self.assertEqual(answer["versions"], {stream: 2})
+        self.assertEqual(self.client.call("append", params), {**answer, "duplicate": True})
+        again = {**params, "events": [event()]}
+        self.assert_error("CHECKPOINT_CONFLICT", self.client, "append", again, consumer=stream, position=5)
+
+    def test_nothing_at_all(self):
+        for params in ({}, {"writes": []}, {"checks": []}, {"writes": [], "checks": []}, {"condition": None}):
+            with self.subTest(params=params):
+                self.assert_error("INVALID_ARGUMENT", self.client, "append", params)
+
+    def test_names_of_all_conditions_are_bounded(self):
+        many = [{"fail_if": [{"tags": [f"t{n}" for n in range(600)]}]}] * 2
+        params = {"stream": self.new_stream(), "events": [event()], "condition": many}
+        answer = self.assert_error("INVALID_ARGUMENT", self.client, "append", params, argument="condition")
+        self.assertIn("1024", answer["message"])
+        self.client.call("append", {**params, "condition": many[:1]})
+        params["condition"] = [{"fail_if": self.query({"tags": ["t"]})}] * 65
+        self.assert_error("INVALID_ARGUMENT", self.client, "append", params, argument="condition")
+
+
+class TooWideTest(OwnCase):
+    nodes = 1
+
+    def test_a_prefix_that_no_index_serves_is_bounded(self):
+        with self.cluster.leader().connect() as connection:
+            for number in range(7):
+                batch = [{"type": "T", "data": b""} for _ in range(10000)]
+                connection.call("append", {"stream": f"Wide{number}", "events": batch}, 30)
+            head = connection.call("ping")["head"]
+            self.assertEqual(head, 70000)
+            params = {"stream": "W-1", "events": [event()]}
+            wide = {"condition": {"fail_if": [{"stream_prefix": "Narrow"}]}}
+            answer = self.assert_error("INVALID_ARGUMENT", connection, "append", {**params, **wide})
+            self.assertEqual(answer["argument"], "condition")
+            self.assertIn("narrow", answer["message"])
+            wide["condition"]["after"] = head - 60000
+            connection.call("append", {**params, **wide}, 30)
+            found = {"condition": {"fail_if": [{"stream_prefix": "Wide6"}], "after": head - 20000}}
+            params["events"] = [event()]
+            answer = self.assert_error("CONDITION_FAILED", connection, "append", {**params, **found})
+            self.assertEqual(answer["position"], 60001)
