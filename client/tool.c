@@ -191,20 +191,17 @@ struct annal_expect tool_expect(struct argp_state *state, const char *name, cons
 	return expect;
 }
 
-const char *tool_split(struct argp_state *state, const char *option, const char *text,
-		       const char **rest)
+const char *tool_split(struct argp_state *state, const char *option, char *text, const char **rest)
 {
-	const char *equals = strrchr(text, '=');
+	char *equals = strrchr(text, '=');
 
-	if (equals == NULL || equals == text || equals[1] == '\0') {
+	if (equals == NULL || equals == text || equals[1] == '\0')
 		argp_error(state, "%s: '%s' is no NAME=VALUE", option, text);
+	if (equals == NULL)
 		return text;
-	}
-	char *name = memory_zeroed((size_t)(equals - text) + 1, 1); /* for as long as we run */
-
-	memcpy(name, text, (size_t)(equals - text));
+	*equals = '\0';
 	*rest = equals + 1;
-	return name;
+	return text;
 }
 
 struct annal_client *tool_connect(const struct tool *tool, const char *url, const char *options)

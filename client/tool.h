@@ -81,9 +81,8 @@ enum tool_format tool_format(const struct tool *tool); /* never AUTO */
 void tool_take_payload(struct argp_state *state, const char *argument, struct buffer *into);
 /* A version, or any, no_stream, stream_exists. */
 struct annal_expect tool_expect(struct argp_state *state, const char *name, const char *text);
-/* "NAME=REST": the name, in memory that stays; *rest behind the last `=`. */
-const char *tool_split(struct argp_state *state, const char *option, const char *text,
-		       const char **rest);
+/* "NAME=REST", taken apart where it stands, at the last `=`: the name, and *rest. */
+const char *tool_split(struct argp_state *state, const char *option, char *text, const char **rest);
 /* An operand that is there once; complains about a second one. */
 void tool_operand(struct argp_state *state, const char **into, const char *argument);
 

@@ -92,7 +92,7 @@ static void add_condition(struct argp_state *state, struct arguments *arguments,
 		argp_error(state, "--if-none: %s", error.message);
 }
 
-static void add_check(struct argp_state *state, struct arguments *arguments, const char *text)
+static void add_check(struct argp_state *state, struct arguments *arguments, char *text)
 {
 	const char *version = "any", *stream = tool_split(state, "--check", text, &version);
 
@@ -122,7 +122,7 @@ static void check_all(struct argp_state *state, struct arguments *arguments)
 		arguments->conditions[i].after = arguments->after;
 }
 
-static void take_checkpoint(struct argp_state *state, struct arguments *arguments, const char *text)
+static void take_checkpoint(struct argp_state *state, struct arguments *arguments, char *text)
 {
 	const char *position = "";
 

@@ -71,8 +71,8 @@ static bool write_out(struct sink *sink, bool last)
 	size_t left = 1;
 
 	if (sink->zstd == NULL) {
-		bool good =
-			fwrite(sink->text.data, 1, sink->text.size, sink->file) == sink->text.size;
+		bool good = sink->text.size == 0 || fwrite(sink->text.data, 1, sink->text.size,
+							   sink->file) == sink->text.size;
 
 		buffer_clear(&sink->text);
 		return good;

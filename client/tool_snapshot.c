@@ -110,7 +110,7 @@ static void append_snapshot(struct buffer *into, const struct annal_snapshot *sn
 
 static bool write_out(struct buffer *text)
 {
-	bool good = fwrite(text->data, 1, text->size, stdout) == text->size;
+	bool good = text->size == 0 || fwrite(text->data, 1, text->size, stdout) == text->size;
 
 	buffer_clear(text);
 	return good;
