@@ -18,13 +18,16 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
-#define FLUSH_WAIT_MS   60000
-#define NICE_LEAST      19
-#define IO_PRIORITY_OF  1         /* IOPRIO_WHO_PROCESS; 0: this thread */
-#define IO_CLASS_IDLE   (3 << 13) /* IOPRIO_CLASS_IDLE: when nobody else wants the disk */
-#define FREE_MORE_BYTES (64 * MIB)
+#define FLUSH_WAIT_MS    60000
+#define NICE             5
+#define IO_PRIORITY_OF   1         /* IOPRIO_WHO_PROCESS; 0: this thread */
+#define IO_CLASS_IDLE    (3 << 13) /* IOPRIO_CLASS_IDLE: when nobody else wants the disk */
+#define FREE_MORE_BYTES  (64 * MIB)
+#define PACE_REST        3
+#define PACE_REST_MAX_US 100000
 
 enum backup_phase { BACKUP_RUNNING, BACKUP_PUBLISHING, BACKUP_CANCELLED };
 
@@ -40,6 +43,8 @@ struct backup_service {
 	/* Of the thread, until its post runs: */
 	struct backup_progress progress;
 	bool shares_disk; /* with the data folder */
+	uint64_t seen_head;
+	int64_t worked_us; /* processor time, as of the last rest */
 	int status;
 	struct error error;
 	struct node_post post;
@@ -51,8 +56,12 @@ static void lower_priority(void)
 {
 	pid_t thread = (pid_t)syscall(SYS_gettid);
 
-	/* Neither is needed for a right backup, only for a polite one. */
-	(void)setpriority(PRIO_PROCESS, (id_t)thread, NICE_LEAST);
+	/*
+	 * Neither is needed for a right backup, only for a polite one. Not the lowest: it holds locks of
+	 * the store for moments, and who starves with one in its hands makes apply wait. What it takes is
+	 * bounded by its pace.
+	 */
+	(void)setpriority(PRIO_PROCESS, (id_t)thread, NICE);
 	(void)syscall(SYS_ioprio_set, IO_PRIORITY_OF, 0, IO_CLASS_IDLE);
 }
 
@@ -104,6 +113,16 @@ static int flush_first(struct backup_service *service, struct error *error)
 				   strerror(-rc));
 }
 
+/* Processor time of this thread. */
+static int64_t thread_time_us(void)
+{
+	struct timespec time;
+
+	if (clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time) != 0)
+		return 0;
+	return (int64_t)time.tv_sec * 1000000 + time.tv_nsec / 1000;
+}
+
 static bool is_cancelled(struct backup_service *service)
 {
 	return atomic_load(&service->phase) == BACKUP_CANCELLED;
@@ -120,6 +139,19 @@ static bool leaves_room(struct backup_service *service)
 	       service->node->settings.disk_free_bytes + FREE_MORE_BYTES;
 }
 
+/* While appends come in, it rests PACE_REST times as long as it has worked: they share disk and caches. */
+static void pace(struct backup_service *service)
+{
+	uint64_t head = store_head(service->node->store);
+	int64_t now_us = thread_time_us(), rest_us = (now_us - service->worked_us) * PACE_REST;
+	bool busy = head != service->seen_head;
+
+	service->seen_head = head;
+	if (busy && rest_us > 0)
+		usleep(rest_us < PACE_REST_MAX_US ? (useconds_t)rest_us : PACE_REST_MAX_US);
+	service->worked_us = thread_time_us();
+}
+
 static bool go_on(void *arg, const struct backup_progress *progress)
 {
 	struct backup_service *service = arg;
@@ -129,8 +161,10 @@ static bool go_on(void *arg, const struct backup_progress *progress)
 	atomic_store(&service->bytes, progress->bytes);
 	if (is_cancelled(service))
 		return false;
-	if (leaves_room(service))
+	if (leaves_room(service)) {
+		pace(service);
 		return true;
+	}
 	service->status = error_set(&service->error, -ENOSPC,
 				    "the disk of the data folder would have less than "
 				    "disk-free-bytes left: back up to another one, or make room");
@@ -300,6 +334,8 @@ static void begin(struct backup_service *service, struct request *request)
 	service->status = 0;
 	service->progress = (struct backup_progress){0};
 	service->shares_disk = false;
+	service->seen_head = 0;
+	service->worked_us = 0;
 	service->began_ms = clock_monotonic_ms();
 	service->post.run = thread_done;
 	atomic_store(&service->phase, BACKUP_RUNNING);
