@@ -43,9 +43,10 @@ struct store_status {
 	uint64_t stream_count; /* of all kinds */
 	uint64_t event_count;  /* records outside of system streams */
 	uint64_t flushes, flushed_records;
-	bool ingesting; /* records are being pulled: apply is refused, see store_ingest_* */
+	bool ingesting;      /* records are being pulled: apply is refused, see store_ingest_* */
 	uint64_t superseded; /* records of checkpoints that can be dropped, in the tables */
-	uint64_t horizon;    /* what was dropped was superseded by a record up to here; 0: nothing was */
+	uint64_t
+		horizon; /* what was dropped was superseded by a record up to here; 0: nothing was */
 };
 
 int store_open(struct store **store, const struct store_options *options, struct error *error);

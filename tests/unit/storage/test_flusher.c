@@ -160,9 +160,71 @@ static void a_failed_flush_is_told_once_and_ends_the_waiting(void **state)
 	stop(&watched);
 }
 
-/* ---- everything at once, for the thread sanitizer ---- */
-
 static atomic_bool over;
+
+/* ---- superseded checkpoints ---- */
+
+static void commit_one(struct watched *watched)
+{
+	uint64_t number = ++watched->applied;
+
+	feed_checkpoint(watched->store, number, number % 2 == 0 ? "a" : "b", number);
+	flusher_notice(watched->flusher);
+}
+
+static void *read_backward_all_the_time(void *arg);
+
+/* With somebody who reads meanwhile; and the node may end in the middle of it. */
+static void superseded_checkpoints_are_dropped(void **state)
+{
+	static struct watched watched;
+	struct store_status status;
+	pthread_t reader;
+
+	(void)state;
+	start_on(&watched, 256 * KIB, 20000, 1);
+	atomic_store(&over, false);
+	pthread_create(&reader, NULL, read_backward_all_the_time, &watched);
+	for (int i = 0; i < 20000; i++)
+		commit_one(&watched);
+	assert_int_equal(flusher_wait(watched.flusher, watched.applied, LONG_MS), 0);
+	do {
+		usleep(1000);
+		store_get_status(watched.store, &status);
+	} while (status.superseded >= 1024);
+	for (int i = 0; i < 2000; i++)
+		commit_one(&watched);
+	atomic_store(&over, true);
+	pthread_join(reader, NULL);
+	flusher_free(watched.flusher);
+	assert_int_equal(atomic_load(&watched.failed), 0);
+	store_get_status(watched.store, &status);
+	assert_true(status.horizon > 0);
+	stop(&watched);
+}
+
+static void a_failed_trim_is_told_once(void **state)
+{
+	static struct watched watched;
+	struct store_status status;
+
+	(void)state;
+	start(&watched, 1 * GIB, LONG_MS);
+	for (int i = 0; i < 2000; i++)
+		commit_one(&watched);
+	kv_memory_disk_fail(watched.place.disk, 2); /* the flush is the first */
+	assert_int_equal(flusher_wait(watched.flusher, 2000, LONG_MS), 0);
+	while (atomic_load(&watched.failed) == 0)
+		usleep(1000);
+	assert_int_equal(flusher_wait(watched.flusher, 2001, LONG_MS), -EIO);
+	flusher_free(watched.flusher);
+	assert_int_equal(atomic_load(&watched.failed), 1);
+	store_get_status(watched.store, &status);
+	assert_int_equal(status.superseded, 1998);
+	stop(&watched);
+}
+
+/* ---- everything at once, for the thread sanitizer ---- */
 
 static void check_order(struct page *page, bool backward)
 {
@@ -201,6 +263,27 @@ static void *read_all_the_time(void *arg)
 		check_order(&page, some.backward);
 		assert_int_equal(status.version, status.head); /* one stream: they move together */
 		some.backward = !some.backward;
+	}
+	buffer_close(&page.records);
+	return NULL;
+}
+
+/* From the head to the first record: the last of both consumers are always there. */
+static void *read_backward_all_the_time(void *arg)
+{
+	struct watched *watched = arg;
+	struct read_range range = {.limit = 10000, .bytes_max = 16 * MIB, .backward = true};
+	struct page page;
+	struct error error;
+	uint32_t seen = 0;
+
+	buffer_init(&page.records);
+	while (!atomic_load(&over)) {
+		buffer_clear(&page.records);
+		assert_ok(store_read_all(watched->store, &range, true, &page, &error));
+		seen = range.from == 0 ? page.count : seen + page.count;
+		assert_true(!page.end || page.head < 2 || seen >= 2);
+		range.from = page.end ? 0 : page.next;
 	}
 	buffer_close(&page.records);
 	return NULL;
@@ -254,6 +337,8 @@ int main(void)
 		cmocka_unit_test(a_large_tail_becomes_durable),
 		cmocka_unit_test(the_rest_becomes_durable_at_the_end),
 		cmocka_unit_test(a_failed_flush_is_told_once_and_ends_the_waiting),
+		cmocka_unit_test(superseded_checkpoints_are_dropped),
+		cmocka_unit_test(a_failed_trim_is_told_once),
 		cmocka_unit_test(readers_see_one_consistent_state_while_flushes_run),
 		cmocka_unit_test(readers_go_on_while_the_map_grows),
 	};

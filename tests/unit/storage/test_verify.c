@@ -426,6 +426,29 @@ static void a_state_that_lies_is_found(void **state)
 	feed_place_close(&place);
 }
 
+/* A directory of the version before: no damage, and the message says what to do. */
+static void an_earlier_format_is_refused(void **state)
+{
+	struct span key = span_of_string("state");
+	struct feed_place place;
+	struct buffer value;
+	struct store *store;
+	struct error error;
+
+	(void)state;
+	feed_place_init(&place, true);
+	make_store(&place);
+	buffer_init(&value);
+	get(&place, KV_META, key, &value);
+	value.data[7] = '1';
+	put(&place, KV_META, key, buffer_span(&value));
+	struct store_options options = {.kv = feed_kv(&place), .tail_bytes_max = 1 * MIB};
+	assert_int_equal(store_open(&store, &options, &error), -ENOTSUP);
+	assert_non_null(strstr(error.message, "earlier format"));
+	buffer_close(&value);
+	feed_place_close(&place);
+}
+
 /* The last block, whole in itself, but not that of this store: the next flush does not go on with it. */
 static void a_flush_does_not_go_on_with_a_strange_block(void **state)
 {
@@ -476,6 +499,7 @@ int main(void)
 		cmocka_unit_test(rows_that_lie_are_found),
 		cmocka_unit_test(a_state_that_lies_is_found),
 		cmocka_unit_test(a_flush_does_not_go_on_with_a_strange_block),
+		cmocka_unit_test(an_earlier_format_is_refused),
 		cmocka_unit_test(problems_beyond_the_room_are_counted),
 		cmocka_unit_test(every_flipped_byte_is_found_and_never_served),
 		cmocka_unit_test(every_flipped_byte_beside_holes_is_found),
