@@ -117,7 +117,8 @@ void store_ingest_horizon(struct store *store, uint64_t horizon);
 /*
  * All is there: checks position, time and hash against the manifest, sets applied_index, flushes.
  * -EINVAL: the head is another position than the manifest's, or the manifest is older than the horizon
- * (pull the rest, or use the manifest that belongs to it); -EBADMSG: other records than those of the cluster: the store must be made anew.
+ * (pull the rest, or use the manifest that belongs to it); -EBADMSG: other records than those of the
+ * cluster: the store must be made anew.
  */
 int store_ingest_end(struct store *store, const struct manifest *manifest, struct error *error);
 
@@ -218,8 +219,8 @@ int store_digest(struct store *store, uint64_t *position, uint64_t *hash, struct
 /* ---- dropping superseded checkpoints ---- */
 
 /*
- * Superseded checkpoint records (system.h) that are in the tables are dropped: their bytes, ids and
- * list entries; their positions become holes. One bounded step, in transactions of its own; *again:
+ * Superseded checkpoint records (system.h) that are in the tables are dropped: their bytes and list
+ * entries (ids they have none in the tables); their positions become holes. One bounded step, in transactions of its own; *again:
  * there is more to do. Flush thread. Cheap to ask: store_wants_trim, after a flush.
  */
 bool store_wants_trim(struct store *store);
