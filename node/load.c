@@ -8,52 +8,11 @@
 #include "node/reading.h"
 
 #include "base/assert.h"
-#include "storage/system.h"
+#include "node/snapshot_find.h"
 
 #include <errno.h>
 
-/* The latest snapshot of a stream; none when found is false. Spans point into `bytes`. */
-struct latest_snapshot {
-	struct buffer bytes;
-	bool found;
-	struct system_snapshot snapshot;
-	int64_t created;
-};
-
-static int parse_snapshot(struct latest_snapshot *latest, struct error *error)
-{
-	struct record record;
-	int rc = record_parse(buffer_span(&latest->bytes), &record);
-
-	if (rc == 0)
-		rc = system_snapshot_parse(&record, &latest->snapshot);
-	if (rc != 0)
-		return error_set(error, rc, "the snapshot at hand cannot be parsed");
-	latest->found = !latest->snapshot.deleted;
-	latest->created = record.created;
-	return 0;
-}
-
-/* The last record of its system stream: all others are older, or deleted by it. */
-static int find_latest(struct store *store, struct span stream, struct latest_snapshot *latest,
-		       struct error *error)
-{
-	const struct read_range range = {.backward = true, .limit = 1, .bytes_max = 1};
-	struct stream_status status;
-	struct page page = {0};
-	struct buffer name;
-
-	buffer_init(&name);
-	buffer_init(&page.records);
-	system_stream_name(SYSTEM_SNAPSHOT_PREFIX, stream, &name);
-	int rc = store_read_stream(store, buffer_span(&name), &range, &page, &status, error);
-
-	buffer_close(&name);
-	latest->bytes = page.records;
-	return rc != 0 || page.count == 0 ? rc : parse_snapshot(latest, error);
-}
-
-static void write_snapshot(struct buffer *into, const struct latest_snapshot *latest)
+static void write_snapshot(struct buffer *into, const struct snapshot_found *latest)
 {
 	msgpack_write_string(into, "snapshot");
 	if (!latest->found) {
@@ -72,12 +31,12 @@ static void write_snapshot(struct buffer *into, const struct latest_snapshot *la
 
 /* A large snapshot and a large event may not fit into one message: then the events come later. */
 static void leave_out_what_does_not_fit(const struct reading *reading, struct page *page,
-					const struct latest_snapshot *latest, size_t header_bytes)
+					const struct snapshot_found *latest, size_t header_bytes)
 {
 	uint64_t bytes_max = read_page_bytes_max(reading->request->node);
 
 	ASSERT(page->records.size >= header_bytes);
-	if (!latest->found || page->records.size + latest->bytes.size <= bytes_max)
+	if (!latest->found || page->records.size + latest->record.size <= bytes_max)
 		return;
 	page->records.size = header_bytes;
 	page->count = 0;
@@ -86,7 +45,7 @@ static void leave_out_what_does_not_fit(const struct reading *reading, struct pa
 }
 
 static int read_rest(struct reading *reading, struct store *store,
-		     const struct latest_snapshot *latest)
+		     const struct snapshot_found *latest)
 {
 	struct read_range range = reading->range;
 	struct stream_status status;
@@ -94,7 +53,7 @@ static int read_rest(struct reading *reading, struct store *store,
 
 	range.from = latest->found ? latest->snapshot.version + 1 : 1;
 	range.bytes_max =
-		latest->bytes.size < range.bytes_max ? range.bytes_max - latest->bytes.size : 1;
+		latest->record.size < range.bytes_max ? range.bytes_max - latest->record.size : 1;
 	result_page_begin(&page);
 	size_t header_bytes = page.records.size;
 	int rc = store_read_stream(store, reading->stream, &range, &page, &status, &reading->error);
@@ -115,12 +74,16 @@ static int read_rest(struct reading *reading, struct store *store,
 
 static int run_load(struct reading *reading, struct store *store)
 {
-	struct latest_snapshot latest = {0};
-	int rc = find_latest(store, reading->stream, &latest, &reading->error);
+	struct snapshot_found latest = {0};
+	uint64_t from = 0;
 
+	buffer_init(&latest.record);
+	int rc = snapshot_find(store, reading->stream, UINT64_MAX, &from, &latest, &reading->error);
+
+	ASSERT(rc != 0 || from == 0); /* whichever is the last one decides */
 	if (rc == 0)
 		rc = read_rest(reading, store, &latest);
-	buffer_close(&latest.bytes);
+	buffer_close(&latest.record);
 	return rc;
 }
 
