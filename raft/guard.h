@@ -104,7 +104,7 @@ int guard_campaign(struct guard *guard);
 
 struct guard_counters {
 	uint64_t clamped, dropped, barriers, held_results, held_appends, trimmed, jumped,
-		votes_raised, flow_refused, stripped, leaders_gone;
+		votes_raised, flow_refused, stripped, leaders_gone, resigned;
 };
 void guard_get_counters(const struct guard *guard, struct guard_counters *counters);
 

@@ -7,6 +7,8 @@
  *   nothing for an election timeout               (dissertation, 4.2.3)
  *   the network says: the leader's process        it forgets its leader at once, and begins an election
  *   has ended (guard_peer_gone)                   itself after a moment that is drawn (guard_campaign)
+ *   a leader's disk has not ended a write for     it steps down, and does not stand for election
+ *   several election timeouts                     until the write has ended
  *   this process did not run for a while          that time does not count: what the leader sent
  *                                                 meanwhile is still to be read
  *
@@ -17,6 +19,7 @@
 
 #define CAMPAIGN_FIRST_MS 10 /* at least: all others hear of it, too */
 #define CAMPAIGN_ATTEMPTS 4  /* then libraft's own timeout counts again */
+#define STALL_TIMEOUTS    6  /* election timeouts in which one write may not end */
 
 static raft_time now_ms(const struct guard *guard)
 {
@@ -45,11 +48,62 @@ void guard_elect_vote_asked(struct guard *guard)
 		forget_leader(raft);
 }
 
-void guard_elect_tick(struct guard *guard)
+/* By ticks: when this process did not run, the write may have ended unseen. */
+static bool disk_stalls(struct guard *guard)
+{
+	const struct guard_append *oldest = guard->in_flight.first;
+	uint64_t number = oldest != NULL ? oldest->number : 0;
+
+	if (number != guard->waiting_number) {
+		guard->waiting_number = number;
+		guard->waiting_ticks = 0;
+	}
+	if (number == 0)
+		return false;
+	guard->waiting_ticks++;
+	return (raft_time)guard->waiting_ticks * guard->raft->heartbeat_timeout >
+	       (raft_time)STALL_TIMEOUTS * guard->raft->election_timeout;
+}
+
+/* Only for others that could lead: a majority that answers without this node. */
+static void resign(struct guard *guard, raft_time now)
 {
 	struct raft *raft = guard->raft;
-	raft_time now = now_ms(guard), since = now - guard->ticked_ms;
-	raft_time usual = raft->heartbeat_timeout;
+	unsigned voters = 0, answering = 0;
+
+	for (unsigned i = 0; i < raft->configuration.n; i++) {
+		const struct raft_server *server = &raft->configuration.servers[i];
+
+		if (server->role != RAFT_VOTER)
+			continue;
+		voters++;
+		answering += server->id != raft->id && raft->leader_state.progress[i].recent_recv;
+	}
+	if (answering <= voters / 2)
+		return;
+	/* libraft's next tick finds that it has heard of nobody, and steps down. */
+	for (unsigned i = 0; i < raft->configuration.n; i++)
+		raft->leader_state.progress[i].recent_recv = false;
+	raft->election_timer_start = now - raft->election_timeout;
+	guard->counters.resigned++;
+}
+
+static void heed_disk(struct guard *guard, raft_time now)
+{
+	struct raft *raft = guard->raft;
+
+	if (!disk_stalls(guard) || !guard_has(guard, GUARD_ELECT))
+		return;
+	if (raft->state == RAFT_LEADER)
+		resign(guard, now);
+	else
+		raft->election_timer_start = now;
+}
+
+static void excuse_stall(struct guard *guard, raft_time now)
+{
+	struct raft *raft = guard->raft;
+	raft_time since = now - guard->ticked_ms, usual = raft->heartbeat_timeout;
 	bool stalled = guard->ticked_ms != 0 && since > 2 * usual;
 
 	guard->ticked_ms = now;
@@ -58,6 +112,14 @@ void guard_elect_tick(struct guard *guard)
 	raft->election_timer_start += since - usual;
 	if (raft->election_timer_start > now)
 		raft->election_timer_start = now;
+}
+
+void guard_elect_tick(struct guard *guard)
+{
+	raft_time now = now_ms(guard);
+
+	excuse_stall(guard, now);
+	heed_disk(guard, now);
 }
 
 /* ---- the leader is gone ---- */

@@ -96,9 +96,11 @@ struct guard {
 	raft_index configuration_index[2];
 
 	/* Elections. */
-	raft_time ticked_ms;   /* 0: not yet */
-	raft_time campaign_ms; /* when the leader was forgotten */
-	unsigned campaigns;    /* attempts since */
+	raft_time ticked_ms;     /* 0: not yet */
+	raft_time campaign_ms;   /* when the leader was forgotten */
+	unsigned campaigns;      /* attempts since */
+	uint64_t waiting_number; /* of the oldest append on its way … */
+	unsigned waiting_ticks;  /* … and how long it is the oldest */
 
 	struct hardstate hard;
 	struct guard_peer peers[GUARD_PEERS];

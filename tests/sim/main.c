@@ -243,6 +243,7 @@ static void add(struct totals *totals, const struct sim_outcome *outcome)
 	sum->guard.flow_refused += outcome->guard.flow_refused;
 	sum->guard.stripped += outcome->guard.stripped;
 	sum->guard.leaders_gone += outcome->guard.leaders_gone;
+	sum->guard.resigned += outcome->guard.resigned;
 	if (outcome->failed_over_us > 0) {
 		totals->failovers++;
 		sum->failed_over_us += outcome->failed_over_us;
@@ -351,12 +352,12 @@ static void print_totals(const struct arguments *arguments, const struct totals 
 	       "", sum->guard.jumped, sum->guard.votes_raised, sum->guard.trimmed,
 	       sum->guard.stripped, sum->guard.flow_refused);
 	printf("%-16s %12.3f   s of %" PRIu64 " without a leader, at most %.3f s, by seed %" PRIu64
-	       "; %" PRIu64 " leaders forgotten\n",
+	       "; %" PRIu64 " leaders forgotten, %" PRIu64 " resigned\n",
 	       "failover",
 	       (double)sum->failed_over_us / 1e6 /
 		       (double)(totals->failovers > 0 ? totals->failovers : 1),
 	       totals->failovers, (double)totals->longest_us / 1e6, totals->longest_seed,
-	       sum->guard.leaders_gone);
+	       sum->guard.leaders_gone, sum->guard.resigned);
 	printf("%-16s %12.3f   s, by seed %" PRIu64 "\n", "slowest to agree",
 	       (double)totals->slowest_us / 1e6, totals->slowest_seed);
 	printf("%-16s %12" PRIu64 "\n", "VIOLATIONS", totals->violations);

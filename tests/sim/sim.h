@@ -37,6 +37,8 @@
 #define SIM_AFTERMATH_US (2 * SIM_SECOND)
 /* Then one leader's process ends for so long; long before, another one leads. */
 #define SIM_FAIL_OVER_DOWN_US (3 * SIM_SECOND)
+/* Then, in some seeds, the leader's disk stalls for so many election timeouts. */
+#define SIM_STALL_TIMEOUTS 12u
 /* Without load, all members have the same state within this. */
 #define SIM_SILENCE_US (8 * SIM_SECOND)
 
@@ -356,6 +358,7 @@ void sim_check_converged(struct sim *sim);
 bool sim_everybody_has(const struct sim *sim, uint64_t index);
 void sim_check_waiting(struct sim *sim);
 void sim_check_failed_over(struct sim *sim);
+void sim_check_resigned(struct sim *sim, const struct sim_node *stalled);
 void sim_check_end(struct sim *sim);
 uint64_t sim_hash(const void *data, size_t size);
 

@@ -187,6 +187,14 @@ void sim_check_failed_over(struct sim *sim)
 			      sim->outcome.failed_over_us / SIM_MS, (unsigned)(allowed / SIM_MS));
 }
 
+void sim_check_resigned(struct sim *sim, const struct sim_node *stalled)
+{
+	struct sim_node *leader = sim_leader(sim);
+
+	if (!sim->outcome.violated && (leader == NULL || leader == stalled))
+		sim_violation(sim, "node %u leads on although its disk stalls", stalled->number);
+}
+
 static bool member_has(const struct sim *sim, const struct raft_server *server, uint64_t index)
 {
 	const struct sim_node *node = &sim->nodes[server->id];

@@ -270,7 +270,9 @@ static int io_send(struct raft_io *io, struct raft_io_send *request,
 	add_unsent(node, copy);
 	if (link->queued_bytes <= SOCKET_BYTES)
 		finish_send(sim, copy, 0, sim_between(sim, 10, 200));
-	check_flow(sim, copy);
+	/* Answers are small, and as many as there were requests: after a stall they come at once. */
+	if (message->type == RAFT_IO_APPEND_ENTRIES)
+		check_flow(sim, copy);
 	sim_at(sim, arrival_time(sim, link), "arrival", run_arrival, NULL, copy);
 	return 0;
 }

@@ -368,6 +368,7 @@ static void add_counters(struct sim_node *node)
 	sum->flow_refused += one.flow_refused;
 	sum->stripped += one.stripped;
 	sum->leaders_gone += one.leaders_gone;
+	sum->resigned += one.resigned;
 }
 
 static void run_restart(struct sim *sim, struct sim_node *node, void *data)

@@ -78,6 +78,26 @@ static void fail_over(struct sim *sim)
 	run_until(sim, ended_us + SIM_FAIL_OVER_DOWN_US + SIM_AFTERMATH_US);
 }
 
+/* The leader's disk does nothing for long: it makes room for another one. In an eighth of the seeds. */
+static void stall(struct sim *sim)
+{
+	uint64_t long_us = SIM_STALL_TIMEOUTS * sim->profile.election_ms * SIM_MS;
+	struct sim_node *leader;
+
+	if (sim->options.seed % 8 != 0 || sim->gone > 0 || !wait_for_equals(sim) ||
+	    sim->outcome.violated)
+		return;
+	leader = sim_leader(sim);
+	ASSERT(leader != NULL);
+	leader->disk.stalled_until = sim->now + long_us;
+	while (!sim->outcome.violated && (sim_leader(sim) == NULL || sim_leader(sim) == leader) &&
+	       sim->now < leader->disk.stalled_until)
+		run_until(sim, sim->now + 10 * SIM_MS);
+	sim->answers_since = leader->disk.stalled_until + SIM_SECOND;
+	sim_check_resigned(sim, leader);
+	run_until(sim, sim->answers_since + SIM_AFTERMATH_US);
+}
+
 static void fall_silent(struct sim *sim)
 {
 	uint64_t until = sim->now + SIM_SILENCE_US;
@@ -98,6 +118,7 @@ void sim_run_seed(const struct sim_options *options, struct sim_outcome *outcome
 	converge(sim);
 	run_until(sim, sim->now + SIM_AFTERMATH_US);
 	fail_over(sim);
+	stall(sim);
 	fall_silent(sim);
 	if (!sim->outcome.violated)
 		sim_check_end(sim);
