@@ -1,6 +1,7 @@
 /*
- * Linear probing over an array of 4-byte slots that is at most half full: a lookup touches one line
- * of slots, one entry (its hash sorts out nearly every stranger) and the key's bytes.
+ * Linear probing over an array of 8-byte slots that is at most half full. A slot has half of the hash,
+ * which sorts out nearly every stranger: a lookup touches one line of slots, and for a key that is
+ * there one entry and the key's bytes.
  */
 #include "base/map.h"
 
@@ -45,6 +46,21 @@ struct span map_key(const struct map *map, const struct map_entry *entry)
 	return span_of(map->arena.data + entry->key_offset, entry->key_size);
 }
 
+static uint64_t slot_content(uint64_t hash, uint32_t number)
+{
+	return (hash >> 32 << 32) | (number + 1);
+}
+
+static bool has_hash(uint64_t slot, uint64_t hash)
+{
+	return slot >> 32 == hash >> 32;
+}
+
+static struct map_entry *entry_of(const struct map *map, uint64_t slot)
+{
+	return &map->entries[(uint32_t)slot - 1];
+}
+
 /* The entry of that key, or NULL with *free_slot set to where it belongs. */
 static struct map_entry *find(const struct map *map, struct span key, uint64_t hash,
 			      uint32_t *free_slot)
@@ -56,7 +72,9 @@ static struct map_entry *find(const struct map *map, struct span key, uint64_t h
 			*free_slot = slot;
 			return NULL;
 		}
-		struct map_entry *entry = &map->entries[map->slots[slot] - 1];
+		if (!has_hash(map->slots[slot], hash))
+			continue;
+		struct map_entry *entry = entry_of(map, map->slots[slot]);
 
 		if (entry->hash == hash && span_equal(map_key(map, entry), key))
 			return entry;
@@ -77,11 +95,12 @@ static void grow(struct map *map)
 	uint32_t mask = map->slots_count - 1;
 
 	for (uint32_t i = 0; i < map->count; i++) {
-		uint32_t slot = (uint32_t)map->entries[i].hash & mask;
+		uint64_t hash = map->entries[i].hash;
+		uint32_t slot = (uint32_t)hash & mask;
 
 		while (map->slots[slot] != 0)
 			slot = (slot + 1) & mask;
-		map->slots[slot] = i + 1;
+		map->slots[slot] = slot_content(hash, i);
 	}
 }
 
@@ -119,7 +138,40 @@ uint64_t *map_put(struct map *map, struct span key, uint64_t initial)
 				    .value = initial,
 				    .key_offset = (uint32_t)map->arena.size,
 				    .key_size = (uint32_t)key.size};
-	map->slots[free_slot] = map->count;
+	map->slots[free_slot] = slot_content(hash, map->count - 1);
 	buffer_append_span(&map->arena, key);
+	return &entry->value;
+}
+
+/* ---- ahead of a lookup ---- */
+
+/* The first entry with half of that hash, not looked at yet. */
+static const struct map_entry *likely_entry(const struct map *map, uint64_t hash)
+{
+	uint32_t mask = map->slots_count - 1;
+
+	for (uint32_t slot = (uint32_t)hash & mask; map->slots[slot] != 0; slot = (slot + 1) & mask)
+		if (has_hash(map->slots[slot], hash))
+			return entry_of(map, map->slots[slot]);
+	return NULL;
+}
+
+const uint64_t *map_prefetch(const struct map *map, uint64_t hash, enum map_step step)
+{
+	if (map->count == 0)
+		return NULL;
+	if (step == MAP_SLOT) {
+		__builtin_prefetch(&map->slots[(uint32_t)hash & (map->slots_count - 1)]);
+		return NULL;
+	}
+	const struct map_entry *entry = likely_entry(map, hash);
+
+	if (entry == NULL)
+		return NULL;
+	if (step == MAP_ENTRY) {
+		__builtin_prefetch(entry);
+		return NULL;
+	}
+	__builtin_prefetch(map->arena.data + entry->key_offset);
 	return &entry->value;
 }

@@ -19,7 +19,7 @@ struct map {
 	struct map_entry *entries; /* in order of insertion */
 	uint32_t count;
 	uint32_t entries_capacity;
-	uint32_t *slots;      /* entry number + 1, 0 when free */
+	uint64_t *slots;      /* high half of the hash, entry number + 1 below; 0 when free */
 	uint32_t slots_count; /* a power of two, or 0 */
 	struct buffer arena;
 };
@@ -32,6 +32,13 @@ size_t map_bytes(const struct map *map); /* of memory held */
 uint64_t *map_get(const struct map *map, struct span key);
 /* The value's place, a new one set to `initial` when the key was not there. */
 uint64_t *map_put(struct map *map, struct span key, uint64_t initial);
+/*
+ * For a lookup that comes soon, of a key with this hash64: brings near what it will touch, step by step,
+ * each when the one before has had time. MAP_KEY: the value's place, or NULL, of a key that has nearly
+ * always this hash; NULL for the others.
+ */
+enum map_step { MAP_SLOT, MAP_ENTRY, MAP_KEY };
+const uint64_t *map_prefetch(const struct map *map, uint64_t hash, enum map_step step);
 struct span map_key(const struct map *map, const struct map_entry *entry);
 
 #endif

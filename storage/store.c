@@ -3,6 +3,7 @@
 
 #include "base/assert.h"
 #include "base/memory.h"
+#include "storage/ahead.h"
 #include "storage/flush.h"
 #include "storage/list.h"
 #include "storage/store_inside.h"
@@ -375,9 +376,13 @@ static int apply_items(struct batch *batch, const struct command *command,
 {
 	struct store *store = batch->store;
 	struct span items = command->items, sections;
+	struct ahead ahead;
 
+	ahead_begin(&ahead, &store->tail, &store->cache, items);
 	for (uint32_t item = 0; command_next_item(&items, &sections); item++) {
 		struct machine_decision decision;
+
+		ahead_step(&ahead, item);
 		int rc = machine_decide(store->machine, sections,
 					batch->body + (sections.data - batch->body),
 					command->created, &store->head, &decision, error);

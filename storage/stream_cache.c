@@ -69,3 +69,13 @@ bool stream_cache_get(struct stream_cache *cache, struct span name, struct strea
 	stream_cache_put(cache, name, facts);
 	return true;
 }
+
+void stream_cache_prefetch(const struct stream_cache *cache, uint64_t hash, enum map_step step)
+{
+	const struct buffer *facts = &cache->facts[cache->young];
+	const uint64_t *number = map_prefetch(&cache->names[cache->young], hash, step);
+
+	if (number != NULL)
+		__builtin_prefetch((const struct stream_facts *)(const void *)facts->data + *number,
+				   1);
+}

@@ -21,5 +21,7 @@ void stream_cache_close(struct stream_cache *cache);
 bool stream_cache_get(struct stream_cache *cache, struct span name, struct stream_facts *facts);
 void stream_cache_put(struct stream_cache *cache, struct span name,
 		      const struct stream_facts *facts);
+/* A name with this hash64 is looked up soon. */
+void stream_cache_prefetch(const struct stream_cache *cache, uint64_t hash, enum map_step step);
 
 #endif

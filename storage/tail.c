@@ -83,48 +83,65 @@ static uint64_t generation_bytes(const struct tail_generation *generation)
 
 /* ---- ids ---- */
 
-static uint32_t id_slot(const uint8_t *id, uint32_t mask)
+static uint64_t *id_slot(const struct tail_generation *generation, uint32_t number)
 {
-	return (uint32_t)hash64(id, UUID_BYTES) & mask;
+	return &generation->id_slots[number & (generation->id_slots_count - 1)];
 }
 
-static void put_id(struct tail_generation *generation, uint32_t index)
+static void fill_slot(struct tail_generation *generation, uint64_t content)
 {
-	uint32_t mask = generation->id_slots_count - 1;
-	const uint8_t *record = generation->records[index].bytes;
-	uint32_t slot = id_slot(record_id(record), mask);
+	uint32_t number = (uint32_t)(content >> 32);
+
+	while (*id_slot(generation, number) != 0)
+		number++;
+	*id_slot(generation, number) = content;
+}
+
+static void put_id(struct tail_generation *generation, uint32_t place)
+{
+	const uint8_t *record = generation->records[place].bytes, *id = record_id(record);
 
 	if (system_is_checkpoint_record(record))
 		return;
-	while (generation->id_slots[slot] != 0)
-		slot = (slot + 1) & mask;
-	generation->id_slots[slot] = index + 1;
+	fill_slot(generation, hash64(id, UUID_BYTES) << 32 | (place + 1));
+	if (tables_id_is_v7(id) && memcmp(id, generation->greatest_v7, UUID_BYTES) > 0)
+		memcpy(generation->greatest_v7, id, UUID_BYTES);
 }
 
 static void grow_ids(struct tail_generation *generation)
 {
-	memory_free(generation->id_slots);
+	uint64_t *before = generation->id_slots;
+	uint32_t before_count = generation->id_slots_count;
+
 	generation->id_slots_count = generation->capacity * 2;
 	generation->id_slots =
 		memory_zeroed(generation->id_slots_count, sizeof generation->id_slots[0]);
-	for (uint32_t i = 0; i < generation->count; i++)
-		put_id(generation, i);
+	for (uint32_t i = 0; i < before_count; i++)
+		if (before[i] != 0)
+			fill_slot(generation, before[i]);
+	memory_free(before);
 }
 
-static uint64_t find_id(const struct tail_generation *generation, const uint8_t *id)
+/* `number`: the low half of the id's hash. */
+static uint64_t find_id(const struct tail_generation *generation, const uint8_t *id,
+			uint32_t number)
 {
 	if (generation->count == 0)
 		return 0;
-	uint32_t mask = generation->id_slots_count - 1;
+	for (uint32_t at = number; *id_slot(generation, at) != 0; at++) {
+		uint64_t content = *id_slot(generation, at);
+		uint32_t place = (uint32_t)content - 1;
 
-	for (uint32_t slot = id_slot(id, mask); generation->id_slots[slot] != 0;
-	     slot = (slot + 1) & mask) {
-		uint32_t index = generation->id_slots[slot] - 1;
-
-		if (memcmp(record_id(generation->records[index].bytes), id, UUID_BYTES) == 0)
-			return tail_position(generation, index);
+		if (content >> 32 == number &&
+		    memcmp(record_id(generation->records[place].bytes), id, UUID_BYTES) == 0)
+			return tail_position(generation, place);
 	}
 	return 0;
+}
+
+static bool is_above_all(const struct tail_generation *generation, const uint8_t *id)
+{
+	return tables_id_is_v7(id) && memcmp(id, generation->greatest_v7, UUID_BYTES) > 0;
 }
 
 /* ---- lists ---- */
@@ -446,11 +463,36 @@ const struct tail_record *tail_find(const struct tail *tail, uint64_t position)
 
 uint64_t tail_find_id(const struct tail *tail, const uint8_t id[UUID_BYTES])
 {
-	uint64_t position = find_id(tail->active, id);
+	bool in_active = !is_above_all(tail->active, id);
+	bool in_frozen = tail->frozen != NULL && !is_above_all(tail->frozen, id);
 
-	if (position == 0 && tail->frozen != NULL)
-		position = find_id(tail->frozen, id);
+	if (!in_active && !in_frozen)
+		return 0;
+	uint32_t number = (uint32_t)hash64(id, UUID_BYTES);
+	uint64_t position = in_active ? find_id(tail->active, id, number) : 0;
+
+	if (position == 0 && in_frozen)
+		position = find_id(tail->frozen, id, number);
 	return position;
+}
+
+void tail_prefetch_id(const struct tail *tail, const uint8_t id[UUID_BYTES])
+{
+	uint32_t number = (uint32_t)hash64(id, UUID_BYTES);
+
+	if (tail->active->count > 0)
+		__builtin_prefetch(id_slot(tail->active, number), 1);
+	if (tail->frozen != NULL && tail->frozen->count > 0 && !is_above_all(tail->frozen, id))
+		__builtin_prefetch(id_slot(tail->frozen, number));
+}
+
+void tail_prefetch_stream(const struct tail *tail, uint64_t hash, enum map_step step)
+{
+	const struct tail_generation *generation = tail->active;
+	const uint64_t *index = map_prefetch(&generation->names[TABLES_STREAMS].map, hash, step);
+
+	if (index != NULL)
+		__builtin_prefetch(&generation->streams[*index], 1);
 }
 
 bool tail_find_stream(const struct tail *tail, struct span name, struct stream_facts *facts)

@@ -71,9 +71,14 @@ struct tail_generation {
 	struct tail_record *records;
 	struct tail_names names[TABLES_LISTS];
 	struct tail_stream *streams;
+	/*
+	 * Ids are looked up by 8-byte slots: the low half of the id's hash above, the place of the record
+	 * plus 1 below; 0: free. So a stranger costs one line of slots, and growing reads no record.
+	 */
 	uint32_t id_slots_count; /* a power of two, or 0; at most half full */
-	uint32_t *id_slots;      /* index of the record + 1; 0: free */
-	struct buffer bodies;    /* uint8_t *: owned memory */
+	uint64_t *id_slots;
+	uint8_t greatest_v7[UUID_BYTES]; /* of all here: new ids of version 7 are mostly above it */
+	struct buffer bodies;            /* uint8_t *: owned memory */
 	uint64_t body_bytes;
 	uint64_t list_bytes; /* of places beyond the few */
 };
@@ -126,6 +131,9 @@ static inline uint64_t tail_position(const struct tail_generation *generation, u
 uint32_t tail_place(const struct tail_generation *generation, uint64_t position);
 /* 0 when the id is not in the tail; those of checkpoints never are (tables.h). */
 uint64_t tail_find_id(const struct tail *tail, const uint8_t id[UUID_BYTES]);
+/* Brought near, as they are looked up or added to soon: an id; a stream, by its name's hash64. */
+void tail_prefetch_id(const struct tail *tail, const uint8_t id[UUID_BYTES]);
+void tail_prefetch_stream(const struct tail *tail, uint64_t hash, enum map_step step);
 /* What is known of the stream at the head; false when no record of it is in the tail. */
 bool tail_find_stream(const struct tail *tail, struct span name, struct stream_facts *facts);
 /* The record with that version of a stream; NULL when it is not in the tail. */
