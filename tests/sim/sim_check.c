@@ -179,7 +179,7 @@ static const struct raft *leading(const struct sim *sim)
 /* A leader's end is heard of: most often long before an election timeout has passed. */
 void sim_check_failed_over(struct sim *sim)
 {
-	uint64_t allowed = sim->profile.election_ms * SIM_MS * 2;
+	uint64_t allowed = sim->profile.election_ms * SIM_MS * 3;
 
 	if (sim->outcome.failed_over_us > allowed)
 		sim_violation(sim,
