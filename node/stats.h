@@ -18,7 +18,7 @@ struct request;
 	X(appends, "appends decided here, duplicates included")                                    \
 	X(append_events, "events in them")                                                         \
 	X(append_duplicates, "appends that were stored before")                                    \
-	X(append_conflicts, "appends refused: expectations, ids")                                  \
+	X(append_conflicts, "appends refused: expectations, conditions, ids, checkpoints")         \
 	X(append_overloads, "appends refused before they were proposed")                           \
 	X(forwarded, "requests sent on to the leader")                                             \
 	X(bytes_in, "bytes received from clients")                                                 \
