@@ -13,7 +13,8 @@ import collections
 import dataclasses
 import math
 
-from annal_rpc import CREATED, ID, POSITION, STREAM, VERSION
+import query_model
+from annal_rpc import CREATED, DATA, ID, POSITION, STREAM, TAGS, VERSION
 
 KINDS = {
     "node-differs": "two nodes have different records at one place",
@@ -31,6 +32,15 @@ KINDS = {
     "expectation": "an append is in the log against its expected version",
     "wrongly-refused": "an append was refused for a version that its stream did not have then",
     "real-time": "an append acknowledged before another was sent lies behind it",
+    "condition": "an append is in the log although an event fails its condition",
+    "wrongly-failed": "an append was refused for an event that does not fail its condition, or is not the first",
+    "read-stale": "a linearizable read missed what was acknowledged, or shown, before it was sent",
+    "read-early": "a read answered before the position that it was to wait for",
+    "read-differs": "a read showed what the log does not hold up to the head that came with it",
+    "checkpoint-fencing": "a checkpoint was stored with an epoch lower than one stored before",
+    "checkpoint-backwards": "work done under fencing goes back: an older epoch, or not the next position",
+    "checkpoint-stale": "a checkpoint that was read is older than one stored before",
+    "checkpoint-torn": "a checkpoint and the events of its append are not both in the store",
     "subscription-unknown": "a subscriber saw an event that is not in the log",
     "subscription-repeat": "a subscriber saw an event again, or an older one",
     "subscription-gap": "a subscriber missed an event",
@@ -64,6 +74,8 @@ class Append:
     position: int = 0
     versions: dict = dataclasses.field(default_factory=dict)
     refused_actual: dict = dataclasses.field(default_factory=dict)
+    conditions: list = dataclasses.field(default_factory=list)  # (query, after)
+    refused_position: int = 0  # of CONDITION_FAILED, likewise
     client: str = ""
 
     def __str__(self):
@@ -83,6 +95,57 @@ class Received:
     events: list  # (position, id)
     after: int = 0
     stream: str = None
+    query: object = None
+
+    def wants(self, record):
+        if self.stream is not None:
+            return record[STREAM] == self.stream and record[VERSION] > self.after
+        return record[POSITION] > self.after and query_model.matches(self.query or "all", record)
+
+
+@dataclasses.dataclass
+class Read:
+    """One answered read. `consistency` as it was asked for. Of a stream: its version; else `events`, as
+    (position, id), the last `limit` events up to the head."""
+
+    node: int
+    sent: float
+    answered: float
+    consistency: object
+    head: int
+    stream: str = None
+    version: int = None
+    limit: int = 0
+    events: list = None
+
+    def __str__(self):
+        what = f"of {self.stream}" if self.stream else f"of the last {self.limit} events"
+        return f"{self.consistency} read {what} on node {self.node}, sent {self.sent:.6f}"
+
+
+@dataclasses.dataclass
+class Checkpoint:
+    """A checkpoint that somebody stored, or tried to, alone or with an append."""
+
+    consumer: str
+    position: int
+    epoch: int
+    sent: float
+    answered: float = math.inf
+    outcome: str = "unknown"
+
+
+@dataclasses.dataclass
+class CheckpointRead:
+    """A linearizable checkpoint_get; position and epoch are 0 when there is none. `is_last`: after
+    everything else has ended."""
+
+    consumer: str
+    position: int
+    epoch: int
+    sent: float
+    answered: float
+    is_last: bool = False
 
 
 class Log:
@@ -92,41 +155,95 @@ class Log:
         self.records = records
         self.place = {}  # id -> index
         self.of_stream = collections.defaultdict(list)  # stream -> indexes
+        self.of_tag = collections.defaultdict(list)
         for index, record in enumerate(records):
             self.place.setdefault(record[ID], index)
             self.of_stream[record[STREAM]].append(index)
+            for tag in record[TAGS]:
+                self.of_tag[tag].append(index)
+        self.positions = [record[POSITION] for record in records]
+        self.events = [index for index, record in enumerate(records) if is_event(record)]
+        self.event_positions = [records[index][POSITION] for index in self.events]
 
     def places(self, append):
         return [self.place.get(id) for _, id, _ in append.events]
 
+    def first_match(self, query, after):
+        """The position of the first event behind `after` that matches; None."""
+        found = [self.first_match_of_item(item, after) for item in ([{}] if query == "all" else query)]
+        return min((position for position in found if position is not None), default=None)
 
-def check(appends, logs, digests=None, received=(), fingerprint=None):
+    def first_match_of_item(self, item, after):
+        indexes = self.of_tag.get(item["tags"][0], ()) if item.get("tags") else self.events
+        start = bisect.bisect_right(indexes, after, key=lambda index: self.records[index][POSITION])
+        for index in indexes[start:]:
+            if query_model.matches([item], self.records[index]):
+                return self.records[index][POSITION]
+        return None
+
+    def version_at(self, stream, head):
+        """How many events of the stream are at positions up to `head`."""
+        indexes = self.of_stream.get(stream, ())
+        return bisect.bisect_right(indexes, head, key=lambda index: self.records[index][POSITION])
+
+
+def check(appends, logs, digests=None, received=(), fingerprint=None,
+          reads=(), checkpoints=(), checkpoint_reads=()):
     """`logs`: node -> records (with system records). `digests`: node -> (position, hash).
     `fingerprint`: of a record, to compare with those in the appends."""
     violations = []
-    longest = max(logs.values(), key=len)
+    longest = joined(logs)
     log = Log(longest)
     violations += check_nodes(logs, longest)
     violations += check_digests(digests or {})
-    violations += check_log(longest)
+    violations += check_log(longest, may_lack=len(checkpoints))
     violations += check_appends(appends, log, fingerprint)
     violations += check_expectations(appends, log)
     violations += check_real_time(appends, log)
     violations += check_refusals(appends, log)
     for one in received:
         violations += check_received(one, log)
+    violations += check_conditions(appends, log)
+    violations += check_reads(appends, reads, log)
+    violations += check_fencing(checkpoints)
+    violations += check_checkpoint_reads(checkpoints, checkpoint_reads)
+    violations += check_work(checkpoints, checkpoint_reads, log)
     return violations
+
+
+def may_be_dropped(record):
+    """Each node drops superseded checkpoints in its own time."""
+    return record[STREAM].startswith("$checkpoint-")
+
+
+def joined(logs):
+    """One log of what any node has."""
+    longest = max(logs.values(), key=len)
+    if all(records == longest for records in logs.values()):
+        return longest
+    records = {record[POSITION]: record for record in longest}
+    for others in logs.values():
+        for record in others:
+            if may_be_dropped(record):
+                records.setdefault(record[POSITION], record)
+    return [records[position] for position in sorted(records)]
 
 
 def check_nodes(logs, longest):
     for node, records in logs.items():
         if records == longest:
             continue
-        for index, record in enumerate(longest):
-            if index >= len(records) or records[index] != record:
-                mine = records[index] if index < len(records) else "nothing"
+        at = 0
+        for record in longest:
+            if at < len(records) and records[at] == record:
+                at += 1
+            elif not may_be_dropped(record):
+                mine = records[at] if at < len(records) else "nothing"
                 yield Violation("node-differs", f"node {node} has {mine} where others have {record}")
                 break
+        else:
+            if at < len(records):
+                yield Violation("node-differs", f"node {node} has {records[at]}, which others lack")
 
 
 def check_digests(digests):
@@ -134,14 +251,19 @@ def check_digests(digests):
         yield Violation("digest-differs", ", ".join(f"node {n}: {d}" for n, d in digests.items()))
 
 
-def check_log(records):
+def check_log(records, may_lack=0):
+    """`may_lack`: how many positions may be without a record, since checkpoints were superseded."""
     versions, ids = collections.Counter(), set()
-    created, shift = -math.inf, 1
-    for index, record in enumerate(records):
-        if record[POSITION] != index + shift:
-            yield Violation("position-gap", f"{record} where {index + shift} was due")
-            shift = record[POSITION] - index  # name what follows only once
+    created, due = -math.inf, 1
+    for record in records:
+        may_lack -= record[POSITION] - due
+        if record[POSITION] < due or may_lack < 0:
+            yield Violation("position-gap", f"{record} where {due} was due")
+            may_lack = max(may_lack, 0)  # name what follows only once
+        due = record[POSITION] + 1
         versions[record[STREAM]] += 1
+        if may_be_dropped(record) and record[VERSION] > versions[record[STREAM]]:
+            versions[record[STREAM]] = record[VERSION]
         if record[VERSION] != versions[record[STREAM]]:
             yield Violation("version-gap", f"{record} is event {versions[record[STREAM]]} of it")
             versions[record[STREAM]] = record[VERSION]
@@ -294,14 +416,134 @@ def check_refusals(appends, log):
                 )
 
 
+def check_conditions(appends, log):
+    """No event behind `after` and before the append may match: so of several that exclude each other
+    exactly one is there. Who was refused was told the first one that matches."""
+    for append in appends:
+        if not append.conditions:
+            continue
+        place = next((place for place in log.places(append) if place is not None), None)
+        if place is not None:
+            yield from check_condition_held(append, log.records[place][POSITION], log)
+        if append.refused_position:
+            found = [log.first_match(query, after) for query, after in append.conditions]
+            if append.refused_position not in found:
+                yield Violation(
+                    "wrongly-failed", f"{append} was told position {append.refused_position}, not {found}"
+                )
+
+
+def check_condition_held(append, position, log):
+    for query, after in append.conditions:
+        match = log.first_match(query, after)
+        if match is not None and match < position:
+            yield Violation(
+                "condition", f"{append} is at {position}; {match}, behind {after}, matches {query}"
+            )
+
+
+class Highest:
+    """The highest value up to a time."""
+
+    def __init__(self, pairs):
+        self.times, self.values = [], []
+        highest = 0
+        for when, value in sorted(pairs):
+            highest = max(highest, value)
+            self.times.append(when)
+            self.values.append(highest)
+
+    def before(self, when):
+        index = bisect.bisect_left(self.times, when)
+        return self.values[index - 1] if index else 0
+
+
+def check_reads(appends, reads, log):
+    acked = [(append.answered, append.position) for append in appends if append.outcome == "ok"]
+    seen = Highest(acked + [(read.answered, read.head) for read in reads])
+    for read in reads:
+        if read.consistency == "linearizable" and read.head < seen.before(read.sent):
+            yield Violation(
+                "read-stale", f"{read}: head {read.head}, {seen.before(read.sent)} had been seen"
+            )
+        if isinstance(read.consistency, dict) and read.head < read.consistency["at_least"]:
+            yield Violation("read-early", f"{read}: head {read.head}")
+        yield from check_contents_of_read(read, log)
+
+
+def check_contents_of_read(read, log):
+    """An answer is of one moment: all up to its head, nothing beyond."""
+    if read.stream is not None:
+        version = log.version_at(read.stream, read.head)
+        if read.version != version:
+            yield Violation(
+                "read-differs", f"{read}: version {read.version}, it was {version} at {read.head}"
+            )
+        return
+    end = bisect.bisect_right(log.event_positions, read.head)
+    due = [log.records[index] for index in log.events[max(0, end - read.limit) : end]]
+    due = [(record[POSITION], record[ID]) for record in due]
+    if [tuple(event) for event in read.events] != due:
+        yield Violation("read-differs", f"{read}: {read.events} up to {read.head}, in the log {due}")
+
+
+def by_consumer(history):
+    groups = collections.defaultdict(list)
+    for one in history:
+        groups[one.consumer].append(one)
+    return groups
+
+
+def check_fencing(checkpoints):
+    for consumer, ones in by_consumer(checkpoints).items():
+        stored = [one for one in ones if one.outcome == "ok"]
+        epochs = Highest([(one.answered, one.epoch) for one in stored])
+        for one in stored:
+            if one.epoch < epochs.before(one.sent):
+                yield Violation(
+                    "checkpoint-fencing",
+                    f"{consumer}: {one} was stored, epoch {epochs.before(one.sent)} before it",
+                )
+
+
+def check_checkpoint_reads(checkpoints, checkpoint_reads):
+    stored = by_consumer(one for one in checkpoints if one.outcome == "ok")
+    for consumer, ones in by_consumer(checkpoint_reads).items():
+        before = [(one.answered, (one.epoch, one.position)) for one in stored[consumer] + ones]
+        epochs = Highest([(when, epoch) for when, (epoch, _) in before])
+        positions = Highest([(when, position) for when, (_, position) in before])
+        for one in ones:
+            if one.epoch < epochs.before(one.sent) or one.position < positions.before(one.sent):
+                yield Violation(
+                    "checkpoint-stale",
+                    f"{one}: epoch {epochs.before(one.sent)} and position "
+                    f"{positions.before(one.sent)} had been seen",
+                )
+
+
+def check_work(checkpoints, checkpoint_reads, log):
+    """Consumers write `EPOCH POSITION` to the stream Work-CONSUMER, and the checkpoint in the same append."""
+    last_reads = {one.consumer: one for one in checkpoint_reads if one.is_last}
+    for consumer in by_consumer(checkpoints):
+        epoch = position = 0
+        for index in log.of_stream[f"Work-{consumer}"]:
+            record = log.records[index]
+            now_epoch, now_position = map(int, record[DATA].split())
+            if now_epoch < epoch or now_position != position + 1:
+                yield Violation(
+                    "checkpoint-backwards", f"{record} follows epoch {epoch}, position {position}"
+                )
+            epoch, position = now_epoch, now_position
+        last = last_reads.get(consumer)
+        if last is not None and (last.position != position or last.epoch < epoch):
+            yield Violation(
+                "checkpoint-torn", f"{last} at the end, the last event has epoch {epoch}, position {position}"
+            )
+
+
 def check_received(received, log):
-    key = VERSION if received.stream else POSITION
-    indexes = log.of_stream[received.stream] if received.stream else range(len(log.records))
-    due = [
-        log.records[index]
-        for index in indexes
-        if log.records[index][key] > received.after and is_event(log.records[index])
-    ]
+    indexes = log.of_stream[received.stream] if received.stream else log.events
+    due = [log.records[index] for index in indexes if received.wants(log.records[index])]
     at = 0
     for position, id in received.events:
         if at < len(due) and (due[at][POSITION], due[at][ID]) == (position, id):

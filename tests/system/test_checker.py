@@ -6,8 +6,8 @@ import inspect
 import unittest
 
 import checker
-from annal_rpc import CREATED, ID, POSITION, STREAM, VERSION
-from checker import Append, Received
+from annal_rpc import CREATED, DATA, ID, POSITION, STREAM, TAGS, VERSION
+from checker import Append, Checkpoint, CheckpointRead, Read, Received
 
 
 def name_of(number):
@@ -26,6 +26,7 @@ class History:
         self.ids = 0
         for turn in range(40):
             self.append(f"Order-{turn % 2}", 1 + turn % 3, turn)
+        self.add_work()
         self.append("Order-0", 2, 40, outcome="unknown")
         self.never("Order-0", 2, 41, "unknown")
         self.never("Order-1", 1, 42, "refused")
@@ -34,6 +35,7 @@ class History:
         refused.expected = {"Order-1": 3}
         refused.refused_actual = {"Order-1": self.versions["Order-1"]}
         self.logs = {1: self.records, 2: list(self.records), 3: list(self.records)}
+        self.add_reads()
         self.digests = {node: (len(self.records), 77) for node in self.logs}
         self.received = [
             Received("all on 1", [(r[POSITION], r[ID]) for r in self.records]),
@@ -45,6 +47,36 @@ class History:
                 stream="Order-1",
             ),
         ]
+
+    def add_reads(self):
+        """Of a moment when 20 appends were answered."""
+        sent, head = 19.6, self.appends[19].position
+        versions = {r[STREAM]: r[VERSION] for r in self.records[:head]}
+        last = [(r[POSITION], r[ID]) for r in self.records[head - 3 : head]]
+        self.reads = [
+            Read(1, sent, sent + 0.1, "linearizable", head, "Order-1", versions["Order-1"]),
+            Read(2, sent, sent + 0.1, {"at_least": head - 5}, head, "Order-0", versions["Order-0"]),
+            Read(3, sent + 0.2, sent + 0.3, "linearizable", head, limit=3, events=last),
+            Read(3, sent, sent + 0.1, "local", 0, "Order-0", 0),
+        ]
+
+    def add_work(self):
+        """A consumer whose worker is fenced off by another."""
+        self.checkpoints, self.checkpoint_reads = [], []
+        for turn, (epoch, position) in enumerate([(1, 1), (1, 2), (7, 3), (7, 4)]):
+            self.step(epoch, position, 39.6 + turn / 100)
+            self.checkpoints.append(Checkpoint("c", position, epoch, 60 + turn, 60.5 + turn, "ok"))
+            self.checkpoint_reads.append(CheckpointRead("c", position, epoch, 60.6 + turn, 60.7 + turn))
+        self.checkpoint_reads.append(CheckpointRead("c", 4, 7, 70, 71, is_last=True))
+
+    def step(self, epoch, position, turn):
+        append = self.append("Work-c", 1, turn)
+        data = b"%d %d" % (epoch, position)
+        self.records[-1][DATA] = data
+        append.events = [(*append.events[0][:2], data)]
+
+    def last_work(self):
+        return [record for record in self.records if record[STREAM] == "Work-c"][-1]
 
     def new_events(self, stream, count):
         events = []
@@ -76,7 +108,8 @@ class History:
         return {
             violation.kind
             for violation in checker.check(
-                self.appends, self.logs, self.digests, self.received, fingerprint
+                self.appends, self.logs, self.digests, self.received, fingerprint,
+                self.reads, self.checkpoints, self.checkpoint_reads,
             )
         }
 
@@ -115,6 +148,7 @@ class CheckerTest(unittest.TestCase):
         self.assert_named("digest-differs")
 
     def test_hole_in_the_positions(self):
+        self.history.checkpoints = []  # nothing can have been dropped
         self.history.rewrite(lambda log: log.__delitem__(7))
         self.assert_named("position-gap")
 
@@ -254,6 +288,120 @@ class CheckerTest(unittest.TestCase):
         record = self.history.records[9]
         received.events.insert(0, (record[POSITION], record[ID]))
         self.assert_named("subscription-repeat")
+
+    # ---- conditions ----
+
+    def with_condition(self, index, query, after):
+        self.history = History()
+        self.history.appends[index].conditions = [(query, after)]
+
+    def test_append_against_its_condition(self):
+        for query in ("all", [{"streams": ["Order-0"]}], [{"types": ["u"]}, {"categories": ["Order"]}]):
+            self.with_condition(7, query, 3)
+            self.assert_named("condition")
+
+    def test_condition_on_a_tag(self):
+        self.with_condition(7, [{"tags": ["red"]}], 0)
+        self.assertEqual(self.history.kinds(), set())
+        self.history.rewrite(lambda log: log[4].__setitem__(TAGS, ["red"]))
+        self.assert_named("condition")
+
+    def test_condition_that_held(self):
+        appends = self.history.appends
+        self.with_condition(7, "all", appends[7].first_position - 1)
+        self.assertEqual(self.history.kinds(), set())
+
+    def test_refusal_by_an_event_that_is_not_the_first_to_match(self):
+        append = next(a for a in self.history.appends if a.outcome == "refused")
+        append.conditions = [("all", 3)]
+        append.refused_position = 4
+        self.assertEqual(self.history.kinds(), set())
+        for wrong in (3, 5, 9999):
+            append.refused_position = wrong
+            self.assert_named("wrongly-failed")
+
+    # ---- reads ----
+
+    def test_linearizable_read_that_misses_an_acknowledged_append(self):
+        self.history.reads[0] = Read(1, 19.6, 19.7, "linearizable", 1, "Order-1", 0)
+        self.assertEqual(self.history.kinds(), {"read-stale"})
+
+    def test_linearizable_read_behind_what_another_read_showed(self):
+        head = len(self.history.records)
+        version = self.history.versions["Order-0"]
+        self.history.reads.append(Read(2, 1, 2, "local", head, "Order-0", version))
+        self.assert_named("read-stale")
+
+    def test_read_that_did_not_wait(self):
+        self.history.reads[1].consistency = {"at_least": self.history.reads[1].head + 1}
+        self.assert_named("read-early")
+
+    def test_read_that_shows_less_or_more_than_its_head(self):
+        for change in (-1, 1):
+            self.history = History()
+            self.history.reads[0].version += change
+            self.assert_named("read-differs")
+        for place in (0, 1, 2):
+            self.history = History()
+            del self.history.reads[2].events[place]
+            self.assert_named("read-differs")
+
+    # ---- checkpoints ----
+
+    def test_checkpoint_stored_with_a_lower_epoch(self):
+        self.history.checkpoints[3].epoch = 6
+        self.assert_named("checkpoint-fencing")
+
+    def test_late_work_of_one_who_was_fenced_off(self):
+        self.history.last_work()[DATA] = b"1 4"
+        self.assert_named("checkpoint-backwards")
+
+    def test_work_done_twice_or_left_out(self):
+        for position in (3, 5):
+            self.history = History()
+            self.history.last_work()[DATA] = b"7 %d" % position
+            self.assert_named("checkpoint-backwards")
+
+    def test_checkpoint_read_that_is_old(self):
+        for change in ({"position": 3}, {"epoch": 1}):
+            self.history = History()
+            for name, value in change.items():
+                setattr(self.history.checkpoint_reads[3], name, value)
+            self.assert_named("checkpoint-stale")
+
+    def test_checkpoint_without_its_event(self):
+        self.history.checkpoint_reads[-1].position = 5
+        self.assert_named("checkpoint-torn")
+
+    def test_event_without_its_checkpoint(self):
+        self.history.checkpoints = self.history.checkpoints[:3]
+        self.history.checkpoint_reads = self.history.checkpoint_reads[:3]
+        self.history.checkpoint_reads.append(CheckpointRead("c", 3, 7, 70, 71, is_last=True))
+        self.assert_named("checkpoint-torn")
+
+    def test_superseded_checkpoints_may_be_dropped_on_some_nodes(self):
+        stream = "$checkpoint-c"
+        base = len(self.history.records)
+        kept = [[base + n, n, 9999, name_of(10**5 + n), stream, "t", b"", b"", []] for n in range(1, 5)]
+        for node, first in ((1, 0), (2, 1), (3, 3)):
+            self.history.logs[node] = self.history.records + kept[first:]
+        self.history.digests = {}
+        self.assertEqual(self.history.kinds(), set())
+        for node in self.history.logs:
+            self.history.logs[node] = self.history.records + kept[3:]
+        self.history.checkpoints = self.history.checkpoints[:2]
+        self.history.checkpoint_reads = []
+        self.assert_named("position-gap")
+
+    # ---- subscribers of queries ----
+
+    def test_subscriber_of_a_query(self):
+        query = [{"streams": ["Order-0"]}]
+        due = [(r[POSITION], r[ID]) for r in self.history.records if r[STREAM] == "Order-0"]
+        self.history.received.append(Received("query", due, query=query))
+        self.assertEqual(self.history.kinds(), set())
+        del due[4]
+        self.assert_named("subscription-gap")
 
     def test_every_kind_is_planted_above(self):
         tests = inspect.getsource(CheckerTest)
