@@ -1,6 +1,8 @@
 # Benchmarks: programs that measure one layer by itself. Run them on an otherwise idle machine.
 #
 #   make bench-store     appends, flushes and reads of the store   BENCH_ARGS="--streams 1000000 --uniform"
+#   make bench-peers     the same work on annal and on other stores, side by side: tests/bench/peers/README.md
+#                        PEERS="annal nats etcd"   ROWS="append-64 read-all"   SECONDS_PER_ROW=5
 
 BENCH_ARGS ?=
 
@@ -12,4 +14,39 @@ $(B)/bench/store_bench: $(B)/tests/bench/store_bench.o $(WITH_storage)
 bench-store: $(B)/bench/store_bench
 	@$< $(BENCH_ARGS)
 
-.PHONY: bench-store
+# ---- side by side: one program for each store, the workload the same in all ----
+PEER_NAMES    := annal nats etcd postgres redis
+PEER_PROGRAMS := $(PEER_NAMES:%=$(B)/bench/peers/bench-%)
+PEER_SHARED   := $(patsubst %.c,$(B)/%.o,$(filter-out %/store_annal.c %/store_nats.c %/store_etcd.c \
+                 %/store_postgres.c %/store_redis.c,$(wildcard tests/bench/peers/*.c)))
+PEER_PACKAGES := $(abspath build)/packages
+PEER_STAMP    := $(PEER_PACKAGES)/.complete
+
+# Servers and headers that are not installed are unpacked into a folder: the system stays as it is.
+$(PEER_STAMP): tests/bench/peers/packages.sh
+	@$< $(PEER_PACKAGES)
+
+$(B)/tests/bench/peers/store_etcd.o $(B)/tests/bench/peers/store_postgres.o: $(PEER_STAMP)
+$(B)/tests/bench/peers/store_etcd.o: COMPILE += -isystem $(PEER_PACKAGES)/usr/include
+$(B)/tests/bench/peers/store_postgres.o: COMPILE += -isystem $(PEER_PACKAGES)/usr/include/postgresql \
+                                                    -isystem /usr/include/postgresql
+PEER_LIBS     := -L$(PEER_PACKAGES)/lib -Wl,-rpath,$(PEER_PACKAGES)/lib -lmsgpackc -lxxhash -linih
+$(B)/bench/peers/bench-etcd: PEER_LIBS += -l:libnghttp2.so.14
+$(B)/bench/peers/bench-postgres: PEER_LIBS += -l:libpq.so.5
+
+$(PEER_PROGRAMS): $(B)/bench/peers/bench-%: $(B)/tests/bench/peers/store_%.o $(PEER_SHARED) $(WITH_client)
+	@mkdir -p $(@D)
+	@echo "  LINK  $@"
+	@$(LINK) -o $@ $^ $(PEER_LIBS)
+
+peer-programs: $(PEER_PROGRAMS)
+
+# A store whose program cannot be built is named in the table as left out.
+bench-peers: deps-build
+	@$(MAKE) --no-print-directory -j2 all
+	@$(MAKE) --no-print-directory -k -j2 peer-programs || true
+	@ANNAL_BIN_DIR=$(abspath $(B)) PEERS="$(PEERS)" ROWS="$(ROWS)" \
+	    SECONDS_PER_ROW="$(SECONDS_PER_ROW)" FAILOVERS="$(FAILOVERS)" FILL_STREAMS="$(FILL_STREAMS)" \
+	    $(PYTHON) tests/bench/peers/run.py --json tests/bench/results/peers.json
+
+.PHONY: bench-store bench-peers peer-programs

@@ -1,0 +1,425 @@
+/*
+ * Redis streams. RESP by hand; a connection for each operation on its way, because WAIT blocks its
+ * connection. An append is a script that compares the stream's length with what is expected and adds
+ * to the stream and to one of all events, then WAIT until a replica has it.
+ */
+#include "tests/bench/peers/connection.h"
+#include "tests/bench/peers/payload.h"
+#include "tests/bench/peers/store.h"
+
+#include "base/clock.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define CONNECTIONS_MAX 256u
+#define OPEN_LOOP       64u /* connections of a row that does not say how many are in flight */
+#define SHA_BYTES       40
+#define ID_BYTES        64
+#define RETRY_NS        (5 * INT64_C(1000000))
+#define ANSWER_MS       10000
+#define WAIT_REPLICAS   1
+
+const char store_name[] = "redis";
+
+static const char script[] =
+	"local n=redis.call('XLEN',KEYS[1]) "
+	"if n~=tonumber(ARGV[1]) then return redis.error_reply('WRONGVERSION '..n) end "
+	"for i=2,#ARGV do redis.call('XADD',KEYS[1],'*','e',ARGV[i]) "
+	"redis.call('XADD','all','*','e',ARGV[i]) end return n+#ARGV-1";
+
+/* A connection and the operation that it carries. */
+struct lane {
+	struct connection connection;
+	uint64_t token;
+	uint32_t answers; /* still to come */
+	bool busy;
+	enum work_outcome outcome;
+};
+
+/* What an answer held. */
+struct harvest {
+	uint32_t events;
+	char last_id[ID_BYTES];
+	void (*each)(const char *data, size_t size);
+};
+
+static struct lane lanes[CONNECTIONS_MAX];
+static uint32_t lanes_count;
+static char sha[SHA_BYTES + 1];
+static bool lost_leader;
+static int64_t retry_ns;
+static const char *leader;
+
+/* ---- RESP ---- */
+
+static void put_argument(struct connection *connection, const char *text)
+{
+	connection_put_text(connection, "$%zu\r\n%s\r\n", strlen(text), text);
+}
+
+static void put_command(struct connection *connection, const char *const *arguments, size_t count)
+{
+	connection_put_text(connection, "*%zu\r\n", count);
+	for (size_t i = 0; i < count; i++)
+		put_argument(connection, arguments[i]);
+}
+
+#define COMMAND(connection, ...)                                                                   \
+	put_command(connection, (const char *const[]){__VA_ARGS__},                                \
+		    sizeof((const char *const[]){__VA_ARGS__}) / sizeof(const char *))
+
+static void harvest_string(struct harvest *harvest, const char *data, size_t size)
+{
+	if (size == work.options.size) {
+		harvest->events++;
+		if (harvest->each != NULL)
+			harvest->each(data, size);
+	} else if (size > 2 && size < ID_BYTES && memchr(data, '-', size) != NULL) {
+		memcpy(harvest->last_id, data, size);
+		harvest->last_id[size] = '\0';
+	}
+}
+
+/* Where the value that begins there ends, NULL when it is not complete. */
+static const char *skip_value(const char *from, const char *end, struct harvest *harvest)
+{
+	const char *line_end = from < end ? memchr(from, '\n', (size_t)(end - from)) : NULL;
+
+	if (line_end == NULL)
+		return NULL;
+	const char *rest = line_end + 1;
+	long size = atol(from + 1);
+
+	switch (*from) {
+	case '+':
+	case '-':
+	case ':':
+		return rest;
+	case '$':
+		if (size < 0)
+			return rest;
+		if (end - rest < size + 2)
+			return NULL;
+		if (harvest != NULL)
+			harvest_string(harvest, rest, (size_t)size);
+		return rest + size + 2;
+	case '*':
+		for (long i = 0; i < size && rest != NULL; i++)
+			rest = skip_value(rest, end, harvest);
+		return rest;
+	default:
+		work_fail("an answer begins with '%c'", *from);
+	}
+}
+
+/* ---- one question, one answer ---- */
+
+/* The whole answer, valid until the next one; NULL when the connection is lost. */
+static const char *ask(struct connection *connection, size_t *size, struct harvest *harvest)
+{
+	int64_t end_ms = clock_monotonic_ms() + ANSWER_MS;
+
+	connection_flush(connection);
+	while (!connection->lost && clock_monotonic_ms() < end_ms) {
+		const char *data = connection_data(connection);
+		const char *end = data + connection_size(connection);
+		const char *rest = skip_value(data, end, NULL);
+
+		if (rest == NULL) {
+			connections_poll(1000);
+			continue;
+		}
+		if (harvest != NULL)
+			skip_value(data, end, harvest);
+		connection->in_used += (size_t)(rest - data);
+		*size = (size_t)(rest - data);
+		return data;
+	}
+	return NULL;
+}
+
+static void heard_nothing(struct connection *connection)
+{
+	(void)connection; /* ask() looks */
+}
+
+static void load_script(struct connection *connection)
+{
+	size_t size;
+
+	COMMAND(connection, "SCRIPT", "LOAD", script);
+	const char *answer = ask(connection, &size, NULL);
+
+	if (answer == NULL || answer[0] != '$' || size < SHA_BYTES)
+		work_fail("the script cannot be loaded");
+	memcpy(sha, strchr(answer, '\n') + 1, SHA_BYTES);
+}
+
+/* ---- operations ---- */
+
+static void lane_lost(struct lane *lane)
+{
+	lane->answers = 0;
+	if (!lane->busy)
+		return;
+	lane->busy = false;
+	work_complain("connection lost", 15);
+	work_end(lane->token, WORK_FAILED);
+}
+
+static void take_answer(struct lane *lane, const char *answer, const char *end)
+{
+	bool last = lane->answers == 1;
+
+	if (answer[0] == '-') {
+		work_complain(answer,
+			      (size_t)((const char *)memchr(answer, '\n', (size_t)(end - answer)) -
+				       answer));
+		lane->outcome =
+			strncmp(answer, "-WRONGVERSION", 13) == 0 ? WORK_CONFLICT : WORK_FAILED;
+	} else if (work.reads) {
+		const struct operation *operation = work_operation(lane->token);
+		struct harvest harvest = {0};
+
+		skip_value(answer, end, &harvest);
+		if (operation != NULL && harvest.events != operation->events)
+			work_fail("a stream has %u events, not %u", harvest.events,
+				  operation->events);
+	} else if (last && atoi(answer + 1) < WAIT_REPLICAS && lane->outcome == WORK_DONE) {
+		work_complain("WAIT: no replica has it", 23);
+		lane->outcome = WORK_FAILED;
+	}
+	lane->answers--;
+}
+
+static void lane_heard(struct connection *connection)
+{
+	struct lane *lane = connection->owner;
+
+	while (lane->answers > 0) {
+		const char *data = connection_data(connection);
+		const char *end = data + connection_size(connection);
+		const char *rest = skip_value(data, end, NULL);
+
+		if (rest == NULL)
+			break;
+		take_answer(lane, data, rest);
+		connection->in_used += (size_t)(rest - data);
+	}
+	if (connection->lost) {
+		lane_lost(lane);
+	} else if (lane->busy && lane->answers == 0) {
+		lane->busy = false;
+		work_end(lane->token, lane->outcome);
+	}
+}
+
+static struct lane *free_lane(void)
+{
+	for (uint32_t i = 0; i < lanes_count; i++)
+		if (!lanes[i].busy && !lanes[i].connection.lost)
+			return &lanes[i];
+	return NULL;
+}
+
+static struct lane *begin(const struct operation *operation)
+{
+	struct lane *lane = free_lane();
+
+	if (lane == NULL) {
+		work_complain("no connection is free", 21);
+		work_end(operation_token(operation), WORK_FAILED);
+		return NULL;
+	}
+	lane->token = operation_token(operation);
+	lane->busy = true;
+	lane->outcome = WORK_DONE;
+	return lane;
+}
+
+void store_append(const struct operation *operation)
+{
+	struct lane *lane = begin(operation);
+	char key[32], version[32];
+
+	if (lane == NULL)
+		return;
+	struct connection *connection = &lane->connection;
+
+	snprintf(key, sizeof key, "s:%u", operation->stream);
+	snprintf(version, sizeof version, "%llu", (unsigned long long)operation->version);
+	connection_put_text(connection, "*%u\r\n", 5 + operation->events);
+	put_argument(connection, "EVALSHA");
+	put_argument(connection, sha);
+	put_argument(connection, "1");
+	put_argument(connection, key);
+	put_argument(connection, version);
+	for (uint32_t i = 0; i < operation->events; i++) {
+		const struct payload payload = {operation->stream, operation->version + i,
+						operation->begin_ns};
+
+		connection_put_text(connection, "$%u\r\n", work.options.size);
+		payload_write((char *)buffer_reserve(&connection->out, work.options.size),
+			      work.options.size, &payload);
+		connection->out.size += work.options.size;
+		connection_put(connection, "\r\n", 2);
+	}
+	COMMAND(connection, "WAIT", "1", "5000");
+	lane->answers = 2;
+	connection_flush(connection);
+}
+
+void store_read(const struct operation *operation)
+{
+	struct lane *lane = begin(operation);
+	char key[32];
+
+	if (lane == NULL)
+		return;
+	snprintf(key, sizeof key, "s:%u", operation->stream);
+	COMMAND(&lane->connection, "XRANGE", key, "-", "+");
+	lane->answers = 1;
+	connection_flush(&lane->connection);
+}
+
+/* ---- connections ---- */
+
+static void open_lanes(const char *server)
+{
+	for (uint32_t i = 0; i < lanes_count; i++) {
+		lanes[i].connection.owner = &lanes[i];
+		if (!connection_open(&lanes[i].connection, server, lane_heard))
+			work_fail("%s does not answer", server);
+	}
+}
+
+static bool leads(const char *server)
+{
+	static struct connection probe;
+	bool yes = false;
+	size_t size;
+
+	if (!connection_open(&probe, server, heard_nothing))
+		return false;
+	COMMAND(&probe, "ROLE");
+	const char *answer = ask(&probe, &size, NULL);
+
+	if (answer != NULL && memmem(answer, size, "master", 6) != NULL) {
+		load_script(&probe);
+		yes = true;
+	}
+	connection_close(&probe);
+	return yes;
+}
+
+void store_open(const struct work_options *options)
+{
+	bool reads = strcmp(options->row, "read-stream") == 0;
+	bool open_loop = options->in_flight > CONNECTIONS_MAX;
+
+	leader = options->servers[0];
+	lanes_count = open_loop ? OPEN_LOOP : options->in_flight;
+	if (!leads(leader))
+		work_fail("%s does not lead", leader);
+	open_lanes(reads ? options->servers[1] : leader);
+}
+
+/* Once somebody was made the leader, all connections go there. */
+static void find_leader(void)
+{
+	int64_t now = clock_monotonic_ns();
+
+	if (now < retry_ns)
+		return;
+	retry_ns = now + RETRY_NS;
+	for (uint32_t i = 1; i < work.options.servers_count; i++) {
+		if (!leads(work.options.servers[i]))
+			continue;
+		leader = work.options.servers[i];
+		lost_leader = false;
+		open_lanes(leader);
+		return;
+	}
+}
+
+void store_poll(uint32_t timeout_us)
+{
+	if (lost_leader)
+		find_leader();
+	connections_poll(timeout_us);
+}
+
+void store_lost_leader(void)
+{
+	for (uint32_t i = 0; i < lanes_count; i++) {
+		connection_close(&lanes[i].connection);
+		lane_lost(&lanes[i]);
+	}
+	lost_leader = true;
+}
+
+/* ---- all events ---- */
+
+static void saw(const char *data, size_t size)
+{
+	struct payload payload = payload_read(data);
+
+	work_saw(payload.stream, payload.version, size);
+}
+
+void store_read_all(enum store_place place)
+{
+	static struct connection reader;
+	struct harvest harvest;
+	char from[ID_BYTES + 1] = "-";
+	size_t size;
+
+	if (!connection_open(&reader, place == STORE_LEADER ? leader : work.options.servers[1],
+			     heard_nothing))
+		work_fail("no connection to read from");
+	do {
+		harvest = (struct harvest){.each = saw};
+		COMMAND(&reader, "XRANGE", "all", from, "+", "COUNT", "1000");
+		if (ask(&reader, &size, &harvest) == NULL)
+			work_fail("XRANGE: no answer");
+		snprintf(from, sizeof from, "(%s", harvest.last_id);
+	} while (harvest.events > 0);
+	connection_close(&reader);
+}
+
+static void delivered(const char *data, size_t size)
+{
+	(void)size;
+	work_delivered(payload_read(data).sent_ns);
+}
+
+void store_follow(void)
+{
+	static struct connection reader;
+	struct harvest harvest = {0};
+	char last[ID_BYTES] = "0";
+	size_t size;
+
+	if (!connection_open(&reader, work.options.servers[1], heard_nothing))
+		work_fail("no connection to follow by");
+	COMMAND(&reader, "XREVRANGE", "all", "+", "-", "COUNT", "1");
+	if (ask(&reader, &size, &harvest) == NULL)
+		work_fail("XREVRANGE: no answer");
+	work_following();
+	while (!work_follow_is_over()) {
+		if (harvest.last_id[0] != '\0')
+			memcpy(last, harvest.last_id, sizeof last);
+		harvest = (struct harvest){.each = delivered};
+		COMMAND(&reader, "XREAD", "COUNT", "1000", "BLOCK", "50", "STREAMS", "all", last);
+		if (ask(&reader, &size, &harvest) == NULL)
+			work_fail("XREAD: no answer");
+	}
+	connection_close(&reader);
+}
+
+/* Everything is in the file of appends already. */
+void store_flush(void)
+{
+}
