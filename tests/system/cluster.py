@@ -139,6 +139,7 @@ class Cluster:
         self.parent = folder or tempfile.mkdtemp(prefix="annal-test-")
         self.folder = os.path.join(self.parent, "cluster")
         self.base_port = free_base_port()
+        self.environment = None  # of local.sh and of what it starts; None: as ours
         self.nodes = {number: Node(self, number) for number in range(1, nodes + 1)}
         self.keep = False
 
@@ -152,6 +153,7 @@ class Cluster:
             stderr=subprocess.STDOUT,
             text=True,
             check=False,
+            env=self.environment,
         )
         if done.returncode != 0:
             raise ClusterError(f"local.sh {command} {' '.join(arguments)}: {done.stdout.strip()}")
