@@ -79,8 +79,10 @@
 #define LIMIT_STREAM_CACHE_BYTES (32 * MIB) /* what apply knows of streams without a lookup */
 #define LIMIT_FLUSH_AGE_MS       2000u      /* of the oldest record that is not durable in tables */
 #define LIMIT_SCAN_RECORDS       65536u     /* looked at for one page, when many are skipped */
-/* Records that an append condition may look at because no index tells whether they match. */
-#define LIMIT_CONDITION_SCAN  65536u
+/* Of an append's conditions, see storage/machine.h: */
+#define LIMIT_CONDITION_SCAN                                                                       \
+	65536u /* records looked at because no index tells whether they match */
+#define LIMIT_CONDITION_SEEKS 262144u      /* in lists that are combined */
 #define LIMIT_NAMES           10000u       /* of streams, categories or types in one page */
 #define LIMIT_MAP_BYTES       (1024 * GIB) /* sparse: costs address space only */
 #define LIMIT_DISK_FREE_BYTES (512 * MIB)  /* below it, writes are refused */

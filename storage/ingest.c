@@ -103,7 +103,10 @@ static void add_record(struct store *store, const struct record *record,
 	store->head = (struct machine_head){
 		.position = record->position, .created = record->created, .hash = added.hash};
 	store->stream_count += is_new;
-	store->event_count += record->stream.data[0] != '$';
+	if (record->stream.data[0] != '$') {
+		store->event_count++;
+		store->last_event = record->position;
+	}
 	pthread_rwlock_unlock(&store->tail.lock);
 	stream_cache_put(&store->cache, record->stream, facts);
 	atomic_store_explicit(&store->head_position, store->head.position, memory_order_release);

@@ -481,9 +481,12 @@ static void tell_too_wide(const struct condition *condition, struct outcome *out
 	outcome->code = ANSWER_INVALID_ARGUMENT;
 	outcome->condition_index = condition->index;
 	snprintf(outcome->message, sizeof outcome->message,
-		 "condition %u would look at more than %u events that no index tells apart: narrow "
-		 "it by types, tags, categories or streams, or with a later `after`",
-		 condition->index, LIMIT_CONDITION_SCAN);
+		 "condition %u would look at too many events (%u that no index tells apart, or %u "
+		 "of "
+		 "each of its parts): narrow it by types, tags, categories or streams, or with a "
+		 "later "
+		 "`after`",
+		 condition->index, LIMIT_CONDITION_SCAN, LIMIT_CONDITION_SEEKS);
 }
 
 static void tell_condition(const struct condition *condition, uint64_t position,
@@ -498,6 +501,19 @@ static void tell_condition(const struct condition *condition, uint64_t position,
 		 (unsigned long long)condition->after);
 }
 
+/* The more names the conditions have, the more each step among them costs. */
+static struct match_budget make_budget(const struct machine *machine)
+{
+	const struct query *queries = ARRAY(machine->queries, struct query);
+	uint32_t count = COUNT(machine->conditions, struct condition);
+	uint64_t names = 0;
+
+	for (uint32_t i = 0; i < count; i++)
+		names += query_name_count(&queries[i]);
+	return (struct match_budget){.looks = LIMIT_CONDITION_SCAN,
+				     .depth = LIMIT_CONDITION_SEEKS / (names > 0 ? names : 1)};
+}
+
 /* Rule 6. */
 static int decide_conditions(struct machine *machine, struct outcome *outcome, bool *decided,
 			     struct error *error)
@@ -505,11 +521,12 @@ static int decide_conditions(struct machine *machine, struct outcome *outcome, b
 	const struct condition *conditions = ARRAY(machine->conditions, struct condition);
 	const struct query *queries = ARRAY(machine->queries, struct query);
 	uint32_t count = COUNT(machine->conditions, struct condition);
+	struct match_budget budget = make_budget(machine);
 
 	for (uint32_t i = 0; i < count; i++) {
 		uint64_t position = 0;
 		int rc = machine->view.find_match(machine->view.arg, &queries[i],
-						  conditions[i].after, &position, error);
+						  conditions[i].after, &budget, &position, error);
 
 		if (rc == -E2BIG)
 			tell_too_wide(&conditions[i], outcome);

@@ -15,8 +15,8 @@
  *      is none to delete
  *   8. else the records are stamped, the checkpoint's last   OK
  *
- * Of several conditions, the first in the order of the item that fails is told. One that would look
- * at too many records (find_match) gives INVALID_ARGUMENT in its turn.
+ * Of several conditions, the first in the order of the item that fails is told. One that would take
+ * too much (struct match_budget) gives INVALID_ARGUMENT in its turn.
  *
  * A checkpoint never stored, or deleted, is at position 0 with epoch 0. Deleting one needs no epoch:
  * it ends a fencing. The id of the checkpoint's record is new each time and takes no part in rules
@@ -34,6 +34,24 @@
 #include "storage/outcome.h"
 #include "storage/stream.h"
 
+/*
+ * What the conditions of one append may take, since all others wait meanwhile. What a query takes
+ * follows from the query and the log alone, not from where a node's tail begins or what it dropped:
+ *
+ *   looks  records looked at one by one, since no index rules them out or in: those that match an item's
+ *          other parts, when it has a prefix; for "all", system records before the first event. Dropped
+ *          ones count. Used up by one condition after the other.
+ *   depth  of an item with several parts, each tag being one: a match is told if one of the parts has no
+ *          more events than this, behind `after` and up to the match; that there is none, if one of them has
+ *          no more in all.
+ *
+ * Items are gone through in their order, each up to the match that was found before.
+ */
+struct match_budget {
+	uint64_t looks; /* left */
+	uint64_t depth;
+};
+
 /* What the machine may look at. Each returns 0 or an operating error with a message. */
 struct machine_view {
 	void *arg;
@@ -47,12 +65,11 @@ struct machine_view {
 	int (*read_version)(void *arg, struct span stream, uint64_t version, struct buffer *into,
 			    struct error *error);
 	/*
-	 * The first event behind `after` that matches; *position 0: none. Records that no index
-	 * rules out or in (those that match an item's other parts, when it has a prefix) are looked
-	 * at, LIMIT_CONDITION_SCAN of them at most: beyond that -E2BIG, on every node alike.
+	 * The first event behind `after` that matches; *position 0: none. -E2BIG: it would take more
+	 * than the budget, on every node alike.
 	 */
-	int (*find_match)(void *arg, const struct query *query, uint64_t after, uint64_t *position,
-			  struct error *error);
+	int (*find_match)(void *arg, const struct query *query, uint64_t after,
+			  struct match_budget *budget, uint64_t *position, struct error *error);
 };
 
 struct machine_head {

@@ -7,6 +7,7 @@
 #include <errno.h>
 
 struct matcher_group {
+	uint32_t number;       /* in its item, before they are sorted */
 	uint32_t first, count; /* of its cursors, in the order */
 	uint64_t size;         /* positions in its lists */
 	uint64_t key;          /* the lowest of its cursors' */
@@ -53,9 +54,11 @@ static bool begins_with(struct span name, struct span prefix)
 
 /* ---- opening: items to groups to lists ---- */
 
-static void begin_group(struct matcher *matcher)
+static void begin_group(struct matcher *matcher, const struct matcher_item *planned)
 {
-	struct matcher_group group = {.first = (uint32_t)(matcher->order.size / sizeof(uint32_t))};
+	uint32_t number = (uint32_t)(matcher->groups.size / sizeof(struct matcher_group));
+	struct matcher_group group = {.number = number - planned->first,
+				      .first = (uint32_t)(matcher->order.size / sizeof(uint32_t))};
 
 	buffer_append(&matcher->groups, &group, sizeof group);
 }
@@ -131,7 +134,7 @@ static int add_places(struct matcher *matcher, const struct query_item *item,
 			     (goes_beyond || item->count[QUERY_CATEGORIES] == 0);
 	if (item->count[part] == 0 && category.size == 0)
 		return 0;
-	begin_group(matcher);
+	begin_group(matcher, planned);
 	if (item->count[part] == 0)
 		return add_list(matcher, TABLES_CATEGORIES, category, error);
 	for (uint32_t i = 0; rc == 0 && i < item->count[part]; i++) {
@@ -153,11 +156,11 @@ static int add_groups(struct matcher *matcher, const struct query_item *item,
 	int rc = add_places(matcher, item, planned, error);
 
 	if (rc == 0 && item->count[QUERY_TYPES] > 0)
-		begin_group(matcher);
+		begin_group(matcher, planned);
 	for (uint32_t i = 0; rc == 0 && i < item->count[QUERY_TYPES]; i++)
 		rc = add_list(matcher, TABLES_TYPES, types[i], error);
 	for (uint32_t i = 0; rc == 0 && i < item->count[QUERY_TAGS]; i++) {
-		begin_group(matcher);
+		begin_group(matcher, planned);
 		rc = add_list(matcher, TABLES_TAGS, tags[i], error);
 	}
 	return rc;
@@ -190,12 +193,14 @@ static int add_item(struct matcher *matcher, const struct query_item *item, stru
 		(uint32_t)(matcher->groups.size / sizeof(struct matcher_group)) - planned.first;
 	for (uint32_t i = 0; i < planned.count; i++)
 		nothing = nothing || groups_of(matcher)[planned.first + i].count == 0;
-	if (nothing) {
+	if (nothing && !matcher->decides) {
 		matcher->groups.size = planned.first * sizeof(struct matcher_group);
 		matcher->cursors.size = cursors;
 		matcher->order.size = order;
 		return 0;
 	}
+	if (nothing)
+		planned.key = LIST_NONE;
 	if (planned.count > 1)
 		sort_groups(groups_of(matcher) + planned.first, planned.count);
 	buffer_append(&matcher->items, &planned, sizeof planned);
@@ -212,7 +217,7 @@ static int open_items(struct matcher *matcher, struct error *error)
 	matcher->last_key = LIST_NONE - 1;
 	matcher->looks = UINT64_MAX;
 	matcher->steps = UINT64_MAX;
-	matcher->count_dropped = false;
+	matcher->rounds = UINT64_MAX;
 	for (uint32_t i = 0; rc == 0 && i < query_item_count(query); i++)
 		rc = add_item(matcher, query_item(query, i), error);
 	if (rc != 0)
@@ -299,14 +304,17 @@ static int seek_group(struct matcher *matcher, struct matcher_group *group, uint
 
 /* ---- items ---- */
 
-/* To the first candidate at or behind the key, or as far as the steps go. */
+/*
+ * To the first candidate at or behind the key, or as far as the steps and rounds go. The groups are asked
+ * in turn until all agree, so that each goes on by a position at least in every round but the last.
+ */
 static int seek_item(struct matcher *matcher, struct matcher_item *item, uint64_t key,
 		     struct error *error)
 {
-	uint32_t at = 0; /* those before it hold the key */
+	uint32_t at = 0, agreed = 0; /* how many of those asked last hold the key */
 
-	while (at < item->count && key <= matcher->last_key) {
-		if (matcher->steps == 0) {
+	while (agreed < item->count && key <= matcher->last_key) {
+		if (matcher->steps == 0 || matcher->rounds == 0) {
 			item->is_candidate = false;
 			item->key = key;
 			return 0;
@@ -315,12 +323,10 @@ static int seek_item(struct matcher *matcher, struct matcher_item *item, uint64_
 		int rc = seek_group(matcher, group, key, error);
 		if (rc != 0)
 			return rc;
-		if (group->key == key) {
-			at++;
-			continue;
-		}
+		agreed = group->key == key ? agreed + 1 : 1;
 		key = group->key;
-		at = at == 0 ? 1 : 0;
+		at = at + 1 < item->count ? at + 1 : 0;
+		matcher->rounds -= at == 0 && item->count > 1;
 	}
 	item->is_candidate = true;
 	item->key = key <= matcher->last_key ? key : LIST_NONE;
@@ -405,7 +411,7 @@ static uint64_t skip_hole(struct matcher *matcher, uint64_t key, const struct ho
 	uint64_t skipped = last - key + 1;
 
 	ASSERT(last >= key);
-	if (matcher->count_dropped) {
+	if (matcher->decides) {
 		skipped = skipped < matcher->looks ? skipped : matcher->looks;
 		matcher->looks -= skipped;
 	}
@@ -465,7 +471,7 @@ int matcher_next(struct matcher *matcher, uint64_t *key, enum matcher_result *re
 			*result = MATCHER_FOUND;
 			if (rc != 0 || matches)
 				return rc;
-		} else if (matcher->steps == 0) {
+		} else if (matcher->steps == 0 || matcher->rounds == 0) {
 			*result = MATCHER_NO_STEPS;
 			return 0;
 		}
@@ -482,4 +488,48 @@ struct list_cursor *matcher_single(struct matcher *matcher)
 	    groups_of(matcher)->count != 1)
 		return NULL;
 	return &cursors_of(matcher)[order_of(matcher)[groups_of(matcher)->first]];
+}
+
+/* ---- how large the groups are ---- */
+
+uint32_t matcher_group_count(const struct matcher *matcher)
+{
+	return (uint32_t)(matcher->groups.size / sizeof(struct matcher_group));
+}
+
+void matcher_add_sizes(const struct matcher *matcher, uint64_t *counts)
+{
+	const struct matcher_group *groups = groups_of(matcher);
+
+	ASSERT(matcher->decides && item_count(matcher) <= 1);
+	for (uint32_t i = 0; i < matcher_group_count(matcher); i++)
+		counts[groups[i].number] += groups[i].size;
+}
+
+static int add_between(struct list_cursor *list, uint64_t after, uint64_t last, uint64_t *count,
+		       struct error *error)
+{
+	uint64_t before, rank;
+	int rc = list_cursor_rank(list, after, &before, error);
+
+	if (rc == 0)
+		rc = list_cursor_rank(list, last, &rank, error);
+	if (rc == 0)
+		*count += rank - before;
+	return rc;
+}
+
+int matcher_add_between(struct matcher *matcher, uint64_t after, uint64_t last, uint64_t *counts,
+			struct error *error)
+{
+	const struct matcher_group *groups = groups_of(matcher);
+	int rc = 0;
+
+	ASSERT(matcher->decides && item_count(matcher) <= 1 && after <= last);
+	for (uint32_t i = 0; i < matcher_group_count(matcher); i++)
+		for (uint32_t list = 0; rc == 0 && list < groups[i].count; list++)
+			rc = add_between(
+				&cursors_of(matcher)[order_of(matcher)[groups[i].first + list]],
+				after, last, &counts[groups[i].number], error);
+	return rc;
 }

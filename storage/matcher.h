@@ -12,7 +12,8 @@
  * beyond one ("Order-4"), else any ("Ord") that the item's other parts leave.
  *
  * Which records are looked at for a prefix follows from the query and the log alone, not from where
- * the tail begins: going by position, every candidate of every item until one matches.
+ * the tail begins: going by position, every candidate of every item until one matches. What else may
+ * not depend on it when a condition is decided: see condition.c, which asks item by item.
  *
  * Keys and directions are those of list_cursor.h. Memory is kept from one query to the next.
  *
@@ -33,10 +34,11 @@ struct matcher {
 	struct block_reader blocks;
 	bool blocks_open;
 	bool backward;
-	uint64_t last_key;  /* nothing behind it is wanted */
-	uint64_t looks;     /* left: records that may be looked at for a prefix */
-	uint64_t steps;     /* left: seeks in lists */
-	bool count_dropped; /* dropped ones count as looked at: the same on every node */
+	uint64_t last_key; /* nothing behind it is wanted */
+	uint64_t looks;    /* left: records that may be looked at for a prefix */
+	uint64_t steps;    /* left: seeks in lists */
+	uint64_t rounds;   /* left: seeks in all groups of an item */
+	bool decides; /* a condition: dropped records count as looked at; groups without lists stay */
 
 	struct buffer items;   /* struct matcher_item */
 	struct buffer groups;  /* struct matcher_group, by item */
@@ -48,12 +50,12 @@ enum matcher_result {
 	MATCHER_FOUND,
 	MATCHER_END,      /* nothing more up to last_key */
 	MATCHER_NO_LOOKS, /* they are used up; nothing matches before the key */
-	MATCHER_NO_STEPS, /* the same */
+	MATCHER_NO_STEPS, /* the same; or the rounds are */
 };
 
 /*
  * Begin with a query (not "all"), which is borrowed until the matcher is closed; it is closed when
- * this fails, too. There are no bounds yet: the caller lowers last_key, looks and steps.
+ * this fails, too. There are no bounds yet: the caller lowers last_key, looks, steps and rounds.
  */
 void matcher_open_tail(struct matcher *matcher, const struct query *query, const struct tail *tail,
 		       bool backward);
@@ -70,5 +72,13 @@ int matcher_record(struct matcher *matcher, uint64_t position, struct span *reco
 		   struct error *error);
 /* The list that alone decides what matches; NULL when there is no such. */
 struct list_cursor *matcher_single(struct matcher *matcher);
+
+/* ---- the groups of a condition's item, in an order that is the same on both sides ---- */
+
+uint32_t matcher_group_count(const struct matcher *matcher);
+/* Add how many positions each has on this side in all; of these, how many behind `after` up to `last`. */
+void matcher_add_sizes(const struct matcher *matcher, uint64_t *counts);
+int matcher_add_between(struct matcher *matcher, uint64_t after, uint64_t last, uint64_t *counts,
+			struct error *error);
 
 #endif

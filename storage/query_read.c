@@ -1,5 +1,5 @@
 /*
- * Reads by query, counts, and conditions.
+ * Reads by query, and counts.
  *
  * A read goes through its range in turns, as those of read.c do: each turn is on one side, the tail
  * under its lock or the tables in a transaction, opens a matcher there, and takes what it finds. So
@@ -200,104 +200,5 @@ int store_count(struct store *store, const struct query *query, struct query_tal
 	matcher_free(&reading.matcher);
 	tally->next = reading.position;
 	tally->end = is_through(&reading);
-	return rc;
-}
-
-/* ---- conditions: on the apply thread, under the apply lock ---- */
-
-/* Whether there is a match from `from` to `last`, on the side that the matcher was opened on. */
-static int find_match(struct matcher *matcher, uint64_t from, uint64_t last, uint64_t *looks,
-		      uint64_t *position, struct error *error)
-{
-	enum matcher_result result;
-
-	matcher->last_key = last;
-	matcher->looks = *looks;
-	matcher->count_dropped = true;
-	int rc = matcher_next(matcher, &from, &result, error);
-	*looks = matcher->looks;
-	matcher_close(matcher);
-	if (rc == 0 && result == MATCHER_NO_LOOKS)
-		rc = error_set(error, -E2BIG, "the prefix leaves more than %u records to look at",
-			       LIMIT_CONDITION_SCAN);
-	if (rc == 0 && result == MATCHER_FOUND)
-		*position = from;
-	return rc;
-}
-
-/* The first event of the tables from `from` to `last`. */
-static int find_event_in_tables(struct kv_txn *txn, uint64_t from, uint64_t last,
-				uint64_t *position, struct error *error)
-{
-	struct block_reader blocks;
-	int rc = block_reader_open(&blocks, txn, error);
-
-	if (rc != 0)
-		return rc;
-	for (uint64_t at = from; rc == 0 && *position == 0 && at <= last; at++) {
-		struct span record;
-		uint64_t hash;
-
-		rc = block_reader_get(&blocks, at, &record, &hash, error);
-		if (rc == 0 && !record_is_system(record.data))
-			*position = at;
-		if (rc == -ENODATA) {
-			at = blocks.hole.last;
-			rc = 0;
-		}
-	}
-	block_reader_close(&blocks);
-	if (rc == -ENOENT)
-		rc = tables_damage(txn->kv, error, "the block table: a position from %llu on",
-				   (unsigned long long)from);
-	return rc;
-}
-
-static int find_in_tables(struct store *store, const struct query *query, uint64_t from,
-			  uint64_t last, uint64_t *looks, uint64_t *position, struct error *error)
-{
-	struct kv_txn *txn;
-	int rc = store_lookup_txn(store, &txn, error);
-
-	if (rc != 0)
-		return rc;
-	if (query_is_all(query))
-		return find_event_in_tables(txn, from, last, position, error);
-	rc = matcher_open_tables(&store->matcher, query, txn, false, error);
-	return rc == 0 ? find_match(&store->matcher, from, last, looks, position, error) : rc;
-}
-
-static int find_in_tail(struct store *store, const struct query *query, uint64_t from,
-			uint64_t *looks, uint64_t *position, struct error *error)
-{
-	uint64_t head = store->head.position;
-
-	if (query_is_all(query)) {
-		for (uint64_t at = from; *position == 0 && at <= head; at++) {
-			const struct tail_record *record = tail_find(&store->tail, at);
-
-			if (record != NULL && !record_is_system(record->bytes))
-				*position = at;
-		}
-		return 0;
-	}
-	matcher_open_tail(&store->matcher, query, &store->tail, false);
-	return find_match(&store->matcher, from, head, looks, position, error);
-}
-
-int store_find_match(struct store *store, const struct query *query, uint64_t after,
-		     uint64_t *position, struct error *error)
-{
-	uint64_t first = tail_first_position(&store->tail);
-	uint64_t looks = LIMIT_CONDITION_SCAN, found = 0;
-	int rc = 0;
-
-	if (after < store->head.position && after + 1 < first)
-		rc = find_in_tables(store, query, after + 1, first - 1, &looks, &found, error);
-	if (rc == 0 && found == 0 && after < store->head.position)
-		rc = find_in_tail(store, query, after + 1 > first ? after + 1 : first, &looks,
-				  &found, error);
-	if (rc == 0)
-		*position = found;
 	return rc;
 }

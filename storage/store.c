@@ -151,10 +151,10 @@ static int view_read_version(void *arg, struct span stream, uint64_t version, st
 	return rc != 0 ? rc : view_read(store, position, into, error);
 }
 
-static int view_find_match(void *arg, const struct query *query, uint64_t after, uint64_t *position,
-			   struct error *error)
+static int view_find_match(void *arg, const struct query *query, uint64_t after,
+			   struct match_budget *budget, uint64_t *position, struct error *error)
 {
-	return store_find_match(arg, query, after, position, error);
+	return store_find_match(arg, query, after, budget, position, error);
 }
 
 /* ---- open and close ---- */
@@ -217,6 +217,7 @@ int store_open(struct store **result, const struct store_options *options, struc
 	store->applied_index = durable->applied_index;
 	store->stream_count = durable->lists[TABLES_STREAMS];
 	store->event_count = durable->events;
+	store->last_event = durable->last_event;
 	store->ingesting = durable->ingesting;
 	store->horizon = durable->horizon;
 	atomic_init(&store->head_position, durable->position);
@@ -234,6 +235,7 @@ void store_close(struct store *store)
 	ASSERT(store->lookup == NULL);
 	machine_free(store->machine);
 	matcher_free(&store->matcher);
+	buffer_close(&store->counts);
 	stream_cache_close(&store->cache);
 	tail_close(&store->tail);
 	pthread_mutex_destroy(&store->apply_lock);
@@ -356,7 +358,10 @@ static void publish(struct batch *batch, const struct machine_decision *decision
 		const struct machine_target *target =
 			&decision->targets[decision->writes[i].target];
 
-		store->event_count += target->name.data[0] != '$';
+		if (target->name.data[0] == '$')
+			continue;
+		store->event_count++;
+		store->last_event = record_position(decision->writes[i].bytes);
 	}
 	for (uint32_t i = 0; i < decision->target_count; i++)
 		store->stream_count += decision->targets[i].first_version == 1;
@@ -473,6 +478,7 @@ static bool freeze(struct store *store)
 		store->frozen.created = store->head.created;
 		store->frozen.hash = store->head.hash;
 		store->frozen.events = store->event_count;
+		store->frozen.last_event = store->last_event;
 		store->frozen.ingesting = store->ingesting;
 		if (store->horizon > store->frozen.horizon)
 			store->frozen.horizon = store->horizon;

@@ -29,12 +29,14 @@ struct store {
 	struct stream_cache cache; /* the same */
 	struct kv_txn *lookup; /* the same: open during store_apply and store_ingest, when needed */
 	struct matcher matcher; /* the same: of conditions */
+	struct buffer counts;   /* the same, see condition.c */
 	bool failed;            /* the same */
 
 	struct machine_head head; /* apply */
 	uint64_t applied_index;   /* apply */
 	uint64_t stream_count;    /* apply */
 	uint64_t event_count;     /* apply */
+	uint64_t last_event;      /* apply: position */
 	bool ingesting;           /* apply */
 	uint64_t horizon;         /* apply: that was told while ingesting; see tables.h */
 	bool has_identity;        /* apply */
@@ -55,12 +57,9 @@ int store_find_id(struct store *store, const uint8_t id[UUID_BYTES], uint64_t *p
 /* The transaction of these lookups; store_end_lookup ends it, too. */
 int store_lookup_txn(struct store *store, struct kv_txn **txn, struct error *error);
 void store_end_lookup(struct store *store);
-/*
- * The first event behind `after` that matches; *position 0: none. -E2BIG: LIMIT_CONDITION_SCAN
- * positions were looked at for a prefix (machine.h, find_match).
- */
+/* The first event behind `after` that matches; *position 0: none. -E2BIG: see machine.h, find_match. */
 int store_find_match(struct store *store, const struct query *query, uint64_t after,
-		     uint64_t *position, struct error *error);
+		     struct match_budget *budget, uint64_t *position, struct error *error);
 
 /* The running hash at a position that is not beyond the head; -ENODATA: it is in a hole. */
 int store_find_hash(struct store *store, uint64_t position, uint64_t *hash, struct error *error);

@@ -11,7 +11,7 @@
 
 #define STATE_MAGIC        "ANNALST2"
 #define STATE_MAGIC_BEFORE "ANNALST1"
-#define STATE_BYTES        152
+#define STATE_BYTES        160
 #define STATE_KEY          "state"
 #define STATE_INGESTING    UINT64_C(1)
 #define IDENTITY_MAGIC     "ANNALID1"
@@ -99,7 +99,8 @@ void tables_state_encode(const struct tables_state *state, struct buffer *into)
 	bytes_set_le64(at + 120, state->checkpoint_streams);
 	bytes_set_le64(at + 128, state->superseded);
 	bytes_set_le64(at + 136, state->horizon);
-	bytes_set_le64(at + 144, checksum64(at, 144));
+	bytes_set_le64(at + 144, state->last_event);
+	bytes_set_le64(at + 152, checksum64(at, 152));
 	into->size += STATE_BYTES;
 }
 
@@ -108,7 +109,7 @@ int tables_state_decode(struct span value, struct tables_state *state)
 	const uint8_t *at = value.data;
 
 	if (value.size != STATE_BYTES || memcmp(at, STATE_MAGIC, 8) != 0 ||
-	    bytes_le64(at + 144) != checksum64(at, 144) || bytes_le64(at + 104) > STATE_INGESTING)
+	    bytes_le64(at + 152) != checksum64(at, 152) || bytes_le64(at + 104) > STATE_INGESTING)
 		return -EBADMSG;
 	state->applied_index = bytes_le64(at + 8);
 	state->position = bytes_le64(at + 16);
@@ -124,6 +125,7 @@ int tables_state_decode(struct span value, struct tables_state *state)
 	state->checkpoint_streams = bytes_le64(at + 120);
 	state->superseded = bytes_le64(at + 128);
 	state->horizon = bytes_le64(at + 136);
+	state->last_event = bytes_le64(at + 144);
 	return 0;
 }
 

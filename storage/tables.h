@@ -47,7 +47,8 @@
  *              112   8  position of the last record; 0: none
  *              120  16  streams of checkpoints; records in them but for the last of each (u64 each)
  *              136   8  what was dropped was superseded by a record at this position or before it
- *              144   8  XXH3-64 of bytes 0…143
+ *              144   8  position of the last event: of the last record outside of system streams; 0: none
+ *              152   8  XXH3-64 of bytes 0…151
  *   identity     0   8  "ANNALID1"; 8  16  cluster id; 24  8  node id; 32  8  XXH3-64 of bytes 0…31
  */
 #ifndef STORAGE_TABLES_H
@@ -79,6 +80,7 @@ struct tables_state {
 	uint64_t checkpoint_streams; /* streams of checkpoints ... */
 	uint64_t superseded;         /* ... and the records in them, but for the last of each */
 	uint64_t horizon;            /* what was dropped was superseded by a record up to here */
+	uint64_t last_event;         /* position of the last record outside of system streams */
 };
 
 struct tables_row {

@@ -43,7 +43,7 @@ struct verify {
 	uint64_t shown; /* of the progress */
 	uint64_t hash;
 	int64_t created;
-	uint64_t last_block, last_record;
+	uint64_t last_block, last_record, last_event;
 	uint64_t times;
 	uint64_t checkpoints; /* records, and ... */
 	uint64_t checkpoint_streams;
@@ -194,6 +194,8 @@ static int check_record(struct verify *verify, struct span bytes, uint64_t posit
 	if (rc == 0)
 		rc = check_time(verify, &record);
 	verify->last_record = position;
+	if (record.stream.data[0] != '$')
+		verify->last_event = position;
 	return rc;
 }
 
@@ -511,6 +513,9 @@ static void check_state(struct verify *verify)
 	if (state->last_record != verify->last_record)
 		problem(verify, "meta: the last record is said to be at %llu, but is at %llu",
 			NUMBER(state->last_record), NUMBER(verify->last_record));
+	if (state->last_event != verify->last_event)
+		problem(verify, "meta: the last event is said to be at %llu, but is at %llu",
+			NUMBER(state->last_event), NUMBER(verify->last_event));
 	if (state->checkpoint_streams != verify->checkpoint_streams ||
 	    state->superseded != verify->checkpoints - verify->checkpoint_streams)
 		problem(verify,

@@ -232,12 +232,14 @@ static double find_matches(struct bench *bench, const struct query *query, uint6
 {
 	struct store *store = bench->store;
 	uint64_t found, rounds = 100000;
+	struct match_budget budget = {.looks = LIMIT_CONDITION_SCAN,
+				      .depth = LIMIT_CONDITION_SEEKS};
 	struct error error;
 	int64_t started = clock_monotonic_ns();
 
 	pthread_mutex_lock(&store->apply_lock);
 	for (uint64_t i = 0; i < rounds; i++)
-		if (store_find_match(store, query, after - i % 4, &found, &error) != 0)
+		if (store_find_match(store, query, after - i % 4, &budget, &found, &error) != 0)
 			die("condition", &error);
 	store_end_lookup(store);
 	pthread_mutex_unlock(&store->apply_lock);

@@ -210,8 +210,9 @@ struct world {
 	uint32_t count;
 	struct world_mark marks[16];
 	uint32_t mark_count;
-	const char *failing; /* which question meets an error; NULL: none */
-	bool too_wide;       /* prefixes are */
+	const char *failing;        /* which question meets an error; NULL: none */
+	bool too_wide;              /* prefixes are */
+	struct match_budget budget; /* that the last condition was given */
 	struct buffer items;
 	struct machine_decision decision;
 	struct error error;
@@ -351,13 +352,16 @@ static inline bool world_matches(const struct query *query, const struct query_i
 }
 
 static inline int world_find_match(void *arg, const struct query *query, uint64_t after,
-				   uint64_t *position, struct error *error)
+				   struct match_budget *budget, uint64_t *position,
+				   struct error *error)
 {
 	struct world *world = arg;
 	uint32_t count = query_item_count(query);
 
 	if (world_fails(world, "find_match", error))
 		return -EIO;
+	world->budget = *budget;
+	budget->looks--;
 	for (uint32_t i = 0; i < count && world->too_wide; i++)
 		if (query_item(query, i)->prefix.size > 0)
 			return error_set(error, -E2BIG, "too many to look at");

@@ -180,6 +180,29 @@ static void a_condition_that_looks_at_too_much_is_refused_in_its_turn(void **sta
 	world_close(&world);
 }
 
+/* The conditions of an append share what they may look at; the more names, the less deep each goes. */
+static void conditions_share_a_budget(void **state)
+{
+	struct ask ask = {
+		.condition_count = 3,
+		.conditions = {{.after = 100},
+			       {.item_count = 1, .items = {{.prefix = "Nothing"}}},
+			       {.item_count = 2, .items = {{.prefix = "No"}, {.prefix = "None"}}}},
+		.events = {{.stream = "new", .id = 50}}};
+	struct world world;
+
+	(void)state;
+	world_init(&world);
+	store_events(&world);
+	for (int again = 0; again < 2; again++) {
+		ask.events[0].id++;
+		assert_int_equal(world_append(&world, &ask)->code, ANSWER_OK);
+		assert_int_equal(world.budget.looks, LIMIT_CONDITION_SCAN - 2);
+		assert_int_equal(world.budget.depth, LIMIT_CONDITION_SEEKS / 3);
+	}
+	world_close(&world);
+}
+
 static void conditions_alone_are_decided_too(void **state)
 {
 	struct ask ask = {.condition_count = 1, .conditions = {{.after = 6}}};
@@ -498,6 +521,7 @@ int main(void)
 		cmocka_unit_test(the_first_condition_that_fails_is_told),
 		cmocka_unit_test(a_condition_sees_what_was_decided_just_before),
 		cmocka_unit_test(a_condition_that_looks_at_too_much_is_refused_in_its_turn),
+		cmocka_unit_test(conditions_share_a_budget),
 		cmocka_unit_test(conditions_alone_are_decided_too),
 		cmocka_unit_test(checkpoints_are_stored_fenced_and_deleted),
 		cmocka_unit_test(a_duplicate_stores_no_checkpoint),

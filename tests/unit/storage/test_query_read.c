@@ -144,8 +144,11 @@ static void check_count(struct query_model *model, const struct query *query)
 static int find(struct store *store, const struct query *query, uint64_t after, uint64_t *position,
 		struct error *error)
 {
+	struct match_budget budget = {.looks = LIMIT_CONDITION_SCAN,
+				      .depth = LIMIT_CONDITION_SEEKS};
+
 	pthread_mutex_lock(&store->apply_lock);
-	int rc = store_find_match(store, query, after, position, error);
+	int rc = store_find_match(store, query, after, &budget, position, error);
 	store_end_lookup(store);
 	pthread_mutex_unlock(&store->apply_lock);
 	return rc;
@@ -631,25 +634,25 @@ static void what_was_dropped_changes_no_match(void **state)
 static void what_was_dropped_counts_as_looked_at(void **state)
 {
 	(void)state;
-	uint64_t head = LIMIT_CONDITION_SCAN + 10;
+	uint64_t limit = LIMIT_CONDITION_SCAN, step = limit + 464, last = 2 * step;
 	struct twins twins;
 	struct query query;
 
 	start_twins(&twins);
-	feed_twins(&twins, head, 60000);
+	feed_twins(&twins, last + 10, step);
 	query_init(&query);
-	set_prefix(&query, "No");
 	for (int i = 0; i < 2; i++) {
-		expect_condition(twins.stores[i], &query, 10, 0, 0);
-		expect_condition(twins.stores[i], &query, 9, -E2BIG, 0);
-	}
-	set_prefix(&query, "Or");
-	for (int i = 0; i < 2; i++)
-		expect_condition(twins.stores[i], &query, 0, 0, 60000);
-	query_clear(&query); /* "all" looks for the first event, however far it is */
-	for (int i = 0; i < 2; i++) {
-		expect_condition(twins.stores[i], &query, 0, 0, 60000);
-		expect_condition(twins.stores[i], &query, 60000, 0, 0);
+		set_prefix(&query, "No"); /* behind the last event, nothing needs to be looked at */
+		expect_condition(twins.stores[i], &query, last, 0, 0);
+		expect_condition(twins.stores[i], &query, last - limit, 0, 0);
+		expect_condition(twins.stores[i], &query, last - limit - 1, -E2BIG, 0);
+		set_prefix(&query, "Or");
+		expect_condition(twins.stores[i], &query, last - limit, 0, last);
+		expect_condition(twins.stores[i], &query, last - limit - 1, -E2BIG, 0);
+		query_clear(&query); /* "all": what stands before the first event is looked at */
+		expect_condition(twins.stores[i], &query, last, 0, 0);
+		expect_condition(twins.stores[i], &query, last - limit - 1, 0, last);
+		expect_condition(twins.stores[i], &query, last - limit - 2, -E2BIG, 0);
 	}
 	query_close(&query);
 	stop_twins(&twins);

@@ -398,7 +398,7 @@ static void a_state_that_lies_is_found(void **state)
 	buffer_init(&value);
 	buffer_init(&lie);
 	get(&place, KV_META, key, &value);
-	for (int field = 0; field < 10 + TABLES_LISTS; field++) {
+	for (int field = 0; field < 11 + TABLES_LISTS; field++) {
 		struct tables_state tables;
 
 		assert_int_equal(tables_state_decode(buffer_span(&value), &tables), 0);
@@ -412,8 +412,9 @@ static void a_state_that_lies_is_found(void **state)
 		tables.checkpoint_streams += field == 7;
 		tables.superseded += field == 8;
 		tables.horizon = field == 9 ? tables.position + 1 : tables.horizon;
-		if (field >= 10)
-			tables.lists[field - 10]++;
+		tables.last_event -= field == 10;
+		if (field >= 11)
+			tables.lists[field - 11]++;
 		buffer_clear(&lie);
 		tables_state_encode(&tables, &lie);
 		put(&place, KV_META, key, buffer_span(&lie));
