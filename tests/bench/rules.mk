@@ -41,12 +41,15 @@ $(PEER_PROGRAMS): $(B)/bench/peers/bench-%: $(B)/tests/bench/peers/store_%.o $(P
 
 peer-programs: $(PEER_PROGRAMS)
 
+# What is kept are runs of everything.
+PEER_RESULTS := $(if $(PEERS)$(ROWS),$(B)/bench-peers.json,tests/bench/results/peers.json)
+
 # A store whose program cannot be built is named in the table as left out.
 bench-peers: deps-build
 	@$(MAKE) --no-print-directory -j2 all
 	@$(MAKE) --no-print-directory -k -j2 peer-programs || true
 	@ANNAL_BIN_DIR=$(abspath $(B)) PEERS="$(PEERS)" ROWS="$(ROWS)" \
 	    SECONDS_PER_ROW="$(SECONDS_PER_ROW)" FAILOVERS="$(FAILOVERS)" FILL_STREAMS="$(FILL_STREAMS)" \
-	    $(PYTHON) tests/bench/peers/run.py --json tests/bench/results/peers.json
+	    $(PYTHON) tests/bench/peers/run.py --json $(PEER_RESULTS)
 
 .PHONY: bench-store bench-peers peer-programs

@@ -15,6 +15,7 @@ static const char usage[] =
 	"Rows: append, read-stream, fill, read-all, deliver, failover\n"
 	"  --servers LIST     the leader first\n"
 	"  --processes LIST   process ids of the servers, for what they cost\n"
+	"  --folder PATH      on the disk that the servers write to\n"
 	"  --mode TEXT        of the store, where it has several ways\n"
 	"  --in-flight N      operations on their way at a time (1)\n"
 	"  --batch N          events of each append, or in each stream that is read (1)\n"
@@ -33,6 +34,7 @@ enum {
 	ROW = 1,
 	SERVERS,
 	PROCESSES,
+	FOLDER,
 	MODE,
 	IN_FLIGHT,
 	BATCH,
@@ -53,6 +55,7 @@ static const struct option options[] = {
 	{"row", required_argument, NULL, ROW},
 	{"servers", required_argument, NULL, SERVERS},
 	{"processes", required_argument, NULL, PROCESSES},
+	{"folder", required_argument, NULL, FOLDER},
 	{"mode", required_argument, NULL, MODE},
 	{"in-flight", required_argument, NULL, IN_FLIGHT},
 	{"batch", required_argument, NULL, BATCH},
@@ -161,6 +164,9 @@ static void parse(int count, char **arguments, struct work_options *into)
 			break;
 		case PROCESSES:
 			parse_processes(optarg);
+			break;
+		case FOLDER:
+			meter_init_disk(optarg);
 			break;
 		case MODE:
 			into->mode = optarg;

@@ -71,8 +71,11 @@ void row_append(void)
 	meter_settle(SETTLE_SECONDS);
 	meter_read(&settled);
 	report_loop(&before, &after);
-	report_number("written_bytes_per_event",
-		      (double)(settled.written - start.written) / (double)work.events_all);
+	if (settled.written > start.written)
+		report_number("written_bytes_per_event",
+			      (double)(settled.written - start.written) / (double)work.events_all);
+	report_number("dirtied_bytes_per_event",
+		      (double)(settled.dirtied - start.dirtied) / (double)work.events_all);
 	report_end();
 }
 

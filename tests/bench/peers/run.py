@@ -103,7 +103,7 @@ class Run:
     def measure(self, store, row, streams, options, servers=None):
         words = [self.program(), "--row", row, "--servers", ",".join(servers or store.servers()),
                  "--processes", ",".join(str(pid) for pid in store.process_ids()),
-                 "--first-stream", str(self.streams), "--streams", str(streams),
+                 "--folder", store.folder, "--first-stream", str(self.streams), "--streams", str(streams),
                  "--seconds", str(self.settings.seconds)]
         for name, value in options.items():
             words += [f"--{name}", str(value)]

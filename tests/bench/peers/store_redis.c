@@ -14,12 +14,13 @@
 #include <string.h>
 
 #define CONNECTIONS_MAX 256u
-#define OPEN_LOOP       64u /* connections of a row that does not say how many are in flight */
+#define OPEN_LOOP       128u /* connections of a row that does not say how many are in flight */
 #define SHA_BYTES       40
 #define ID_BYTES        64
 #define RETRY_NS        (5 * INT64_C(1000000))
 #define ANSWER_MS       10000
 #define WAIT_REPLICAS   1
+#define PAGE_TEXT       "1000" /* larger ones were slower */
 
 const char store_name[] = "redis";
 
@@ -29,20 +30,23 @@ static const char script[] =
 	"for i=2,#ARGV do redis.call('XADD',KEYS[1],'*','e',ARGV[i]) "
 	"redis.call('XADD','all','*','e',ARGV[i]) end return n+#ARGV-1";
 
+/* An answer as it comes, and what it held. */
+struct answer {
+	size_t size;      /* bytes understood so far */
+	uint64_t missing; /* values still to come */
+	uint32_t events;
+	char last_id[ID_BYTES];
+	void (*each)(const char *data, size_t size);
+};
+
 /* A connection and the operation that it carries. */
 struct lane {
+	struct answer answer;
 	struct connection connection;
 	uint64_t token;
 	uint32_t answers; /* still to come */
 	bool busy;
 	enum work_outcome outcome;
-};
-
-/* What an answer held. */
-struct harvest {
-	uint32_t events;
-	char last_id[ID_BYTES];
-	void (*each)(const char *data, size_t size);
 };
 
 static struct lane lanes[CONNECTIONS_MAX];
@@ -70,25 +74,25 @@ static void put_command(struct connection *connection, const char *const *argume
 	put_command(connection, (const char *const[]){__VA_ARGS__},                                \
 		    sizeof((const char *const[]){__VA_ARGS__}) / sizeof(const char *))
 
-static void harvest_string(struct harvest *harvest, const char *data, size_t size)
+static void take_string(struct answer *answer, const char *data, size_t size)
 {
 	if (size == work.options.size) {
-		harvest->events++;
-		if (harvest->each != NULL)
-			harvest->each(data, size);
+		answer->events++;
+		if (answer->each != NULL)
+			answer->each(data, size);
 	} else if (size > 2 && size < ID_BYTES && memchr(data, '-', size) != NULL) {
-		memcpy(harvest->last_id, data, size);
-		harvest->last_id[size] = '\0';
+		memcpy(answer->last_id, data, size);
+		answer->last_id[size] = '\0';
 	}
 }
 
-/* Where the value that begins there ends, NULL when it is not complete. */
-static const char *skip_value(const char *from, const char *end, struct harvest *harvest)
+/* One value, or a part of it: false when the rest has not come yet. */
+static bool parse_one(const char *from, const char *end, struct answer *answer, size_t *used)
 {
 	const char *line_end = from < end ? memchr(from, '\n', (size_t)(end - from)) : NULL;
 
 	if (line_end == NULL)
-		return NULL;
+		return false;
 	const char *rest = line_end + 1;
 	long size = atol(from + 1);
 
@@ -96,45 +100,58 @@ static const char *skip_value(const char *from, const char *end, struct harvest 
 	case '+':
 	case '-':
 	case ':':
-		return rest;
+		break;
 	case '$':
 		if (size < 0)
-			return rest;
+			break;
 		if (end - rest < size + 2)
-			return NULL;
-		if (harvest != NULL)
-			harvest_string(harvest, rest, (size_t)size);
-		return rest + size + 2;
+			return false;
+		take_string(answer, rest, (size_t)size);
+		rest += size + 2;
+		break;
 	case '*':
-		for (long i = 0; i < size && rest != NULL; i++)
-			rest = skip_value(rest, end, harvest);
-		return rest;
+		answer->missing += size > 0 ? (uint64_t)size : 0;
+		break;
 	default:
-		work_fail("an answer begins with '%c'", *from);
+		work_fail("an answer has a part that begins with '%c'", *from);
 	}
+	answer->missing--;
+	*used = (size_t)(rest - from);
+	return true;
+}
+
+/* Go on with the answer at the front of the connection's data; true when all of it is there. What is
+ * understood already is not looked at again. */
+static bool parse_answer(struct connection *connection, struct answer *answer)
+{
+	const char *data = connection_data(connection);
+	const char *end = data + connection_size(connection);
+	size_t used;
+
+	if (answer->size == 0)
+		answer->missing = 1;
+	while (answer->missing > 0 && parse_one(data + answer->size, end, answer, &used))
+		answer->size += used;
+	return answer->missing == 0;
 }
 
 /* ---- one question, one answer ---- */
 
-/* The whole answer, valid until the next one; NULL when the connection is lost. */
-static const char *ask(struct connection *connection, size_t *size, struct harvest *harvest)
+/* The whole answer, valid until the next one; NULL when the connection is lost. `answer` says what to
+ * do with what is in it. */
+static const char *ask(struct connection *connection, struct answer *answer)
 {
 	int64_t end_ms = clock_monotonic_ms() + ANSWER_MS;
 
 	connection_flush(connection);
 	while (!connection->lost && clock_monotonic_ms() < end_ms) {
-		const char *data = connection_data(connection);
-		const char *end = data + connection_size(connection);
-		const char *rest = skip_value(data, end, NULL);
-
-		if (rest == NULL) {
+		if (!parse_answer(connection, answer)) {
 			connections_poll(1000);
 			continue;
 		}
-		if (harvest != NULL)
-			skip_value(data, end, harvest);
-		connection->in_used += (size_t)(rest - data);
-		*size = (size_t)(rest - data);
+		const char *data = connection_data(connection);
+
+		connection->in_used += answer->size;
 		return data;
 	}
 	return NULL;
@@ -147,14 +164,14 @@ static void heard_nothing(struct connection *connection)
 
 static void load_script(struct connection *connection)
 {
-	size_t size;
+	struct answer answer = {0};
 
 	COMMAND(connection, "SCRIPT", "LOAD", script);
-	const char *answer = ask(connection, &size, NULL);
+	const char *text = ask(connection, &answer);
 
-	if (answer == NULL || answer[0] != '$' || size < SHA_BYTES)
+	if (text == NULL || text[0] != '$' || answer.size < SHA_BYTES)
 		work_fail("the script cannot be loaded");
-	memcpy(sha, strchr(answer, '\n') + 1, SHA_BYTES);
+	memcpy(sha, strchr(text, '\n') + 1, SHA_BYTES);
 }
 
 /* ---- operations ---- */
@@ -169,25 +186,20 @@ static void lane_lost(struct lane *lane)
 	work_end(lane->token, WORK_FAILED);
 }
 
-static void take_answer(struct lane *lane, const char *answer, const char *end)
+static void take_answer(struct lane *lane, const char *text)
 {
-	bool last = lane->answers == 1;
+	const struct operation *operation = work_operation(lane->token);
 
-	if (answer[0] == '-') {
-		work_complain(answer,
-			      (size_t)((const char *)memchr(answer, '\n', (size_t)(end - answer)) -
-				       answer));
+	if (text[0] == '-') {
+		work_complain(text, strcspn(text, "\r"));
 		lane->outcome =
-			strncmp(answer, "-WRONGVERSION", 13) == 0 ? WORK_CONFLICT : WORK_FAILED;
+			strncmp(text, "-WRONGVERSION", 13) == 0 ? WORK_CONFLICT : WORK_FAILED;
 	} else if (work.reads) {
-		const struct operation *operation = work_operation(lane->token);
-		struct harvest harvest = {0};
-
-		skip_value(answer, end, &harvest);
-		if (operation != NULL && harvest.events != operation->events)
-			work_fail("a stream has %u events, not %u", harvest.events,
+		if (operation != NULL && lane->answer.events != operation->events)
+			work_fail("a stream has %u events, not %u", lane->answer.events,
 				  operation->events);
-	} else if (last && atoi(answer + 1) < WAIT_REPLICAS && lane->outcome == WORK_DONE) {
+	} else if (lane->answers == 1 && atoi(text + 1) < WAIT_REPLICAS &&
+		   lane->outcome == WORK_DONE) {
 		work_complain("WAIT: no replica has it", 23);
 		lane->outcome = WORK_FAILED;
 	}
@@ -198,15 +210,10 @@ static void lane_heard(struct connection *connection)
 {
 	struct lane *lane = connection->owner;
 
-	while (lane->answers > 0) {
-		const char *data = connection_data(connection);
-		const char *end = data + connection_size(connection);
-		const char *rest = skip_value(data, end, NULL);
-
-		if (rest == NULL)
-			break;
-		take_answer(lane, data, rest);
-		connection->in_used += (size_t)(rest - data);
+	while (lane->answers > 0 && parse_answer(connection, &lane->answer)) {
+		take_answer(lane, connection_data(connection));
+		connection->in_used += lane->answer.size;
+		lane->answer = (struct answer){0};
 	}
 	if (connection->lost) {
 		lane_lost(lane);
@@ -236,6 +243,7 @@ static struct lane *begin(const struct operation *operation)
 	lane->token = operation_token(operation);
 	lane->busy = true;
 	lane->outcome = WORK_DONE;
+	lane->answer = (struct answer){0};
 	return lane;
 }
 
@@ -298,15 +306,15 @@ static void open_lanes(const char *server)
 static bool leads(const char *server)
 {
 	static struct connection probe;
+	struct answer answer = {0};
 	bool yes = false;
-	size_t size;
 
 	if (!connection_open(&probe, server, heard_nothing))
 		return false;
 	COMMAND(&probe, "ROLE");
-	const char *answer = ask(&probe, &size, NULL);
+	const char *text = ask(&probe, &answer);
 
-	if (answer != NULL && memmem(answer, size, "master", 6) != NULL) {
+	if (text != NULL && memmem(text, answer.size, "master", 6) != NULL) {
 		load_script(&probe);
 		yes = true;
 	}
@@ -372,20 +380,19 @@ static void saw(const char *data, size_t size)
 void store_read_all(enum store_place place)
 {
 	static struct connection reader;
-	struct harvest harvest;
+	struct answer answer;
 	char from[ID_BYTES + 1] = "-";
-	size_t size;
 
 	if (!connection_open(&reader, place == STORE_LEADER ? leader : work.options.servers[1],
 			     heard_nothing))
 		work_fail("no connection to read from");
 	do {
-		harvest = (struct harvest){.each = saw};
-		COMMAND(&reader, "XRANGE", "all", from, "+", "COUNT", "1000");
-		if (ask(&reader, &size, &harvest) == NULL)
+		answer = (struct answer){.each = saw};
+		COMMAND(&reader, "XRANGE", "all", from, "+", "COUNT", PAGE_TEXT);
+		if (ask(&reader, &answer) == NULL)
 			work_fail("XRANGE: no answer");
-		snprintf(from, sizeof from, "(%s", harvest.last_id);
-	} while (harvest.events > 0);
+		snprintf(from, sizeof from, "(%s", answer.last_id);
+	} while (answer.events > 0);
 	connection_close(&reader);
 }
 
@@ -398,22 +405,21 @@ static void delivered(const char *data, size_t size)
 void store_follow(void)
 {
 	static struct connection reader;
-	struct harvest harvest = {0};
+	struct answer answer = {0};
 	char last[ID_BYTES] = "0";
-	size_t size;
 
 	if (!connection_open(&reader, work.options.servers[1], heard_nothing))
 		work_fail("no connection to follow by");
 	COMMAND(&reader, "XREVRANGE", "all", "+", "-", "COUNT", "1");
-	if (ask(&reader, &size, &harvest) == NULL)
+	if (ask(&reader, &answer) == NULL)
 		work_fail("XREVRANGE: no answer");
 	work_following();
 	while (!work_follow_is_over()) {
-		if (harvest.last_id[0] != '\0')
-			memcpy(last, harvest.last_id, sizeof last);
-		harvest = (struct harvest){.each = delivered};
+		if (answer.last_id[0] != '\0')
+			memcpy(last, answer.last_id, sizeof last);
+		answer = (struct answer){.each = delivered};
 		COMMAND(&reader, "XREAD", "COUNT", "1000", "BLOCK", "50", "STREAMS", "all", last);
-		if (ask(&reader, &size, &harvest) == NULL)
+		if (ask(&reader, &answer) == NULL)
 			work_fail("XREAD: no answer");
 	}
 	connection_close(&reader);

@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
 """The results of run.py as a page of markdown.
 
-Usage: table.py [FILE]          (default: tests/bench/results/peers.json)
+Usage: table.py [FILE]               print it       (default: tests/bench/results/peers.json)
+       table.py --paste PAGE [FILE]  put it into PAGE, between its two `<!-- peers -->` lines
 
 A ratio stands behind each figure of another store and says how many times better annal is: above 1,
 annal is ahead, whether more or less is better in that row.
 """
 
+import argparse
 import json
 import os
 import sys
@@ -68,6 +70,7 @@ LINES = [
      count, LESS),
 ]
 NODES = 3
+MARK = "<!-- peers -->"
 
 
 def value_of(store, row, field):
@@ -156,13 +159,29 @@ def in_a_line(row):
     return "  ".join(f"{name} {row[name]:,.5g}" for name in names if name in row)
 
 
+def paste(page, text):
+    with open(page, encoding="utf-8") as file:
+        parts = file.read().split(MARK)
+    if len(parts) != 3:
+        sys.exit(f"table.py: {page} must have two lines {MARK}, it has {len(parts) - 1}")
+    with open(page, "w", encoding="utf-8") as file:
+        file.write(MARK.join([parts[0], f"\n{text}\n", parts[2]]))
+
+
 def main():
-    path = sys.argv[1] if len(sys.argv) > 1 else DEFAULT
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n", maxsplit=1)[0])
+    parser.add_argument("--paste", metavar="PAGE")
+    parser.add_argument("file", nargs="?", default=DEFAULT)
+    arguments = parser.parse_args()
     try:
-        with open(path, encoding="utf-8") as file:
-            print(markdown(json.load(file)))
+        with open(arguments.file, encoding="utf-8") as file:
+            text = markdown(json.load(file))
     except OSError as problem:
         sys.exit(f"table.py: {problem}: `make bench-peers` writes it")
+    if arguments.paste:
+        paste(arguments.paste, text)
+    else:
+        print(text)
 
 
 if __name__ == "__main__":
