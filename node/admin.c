@@ -203,17 +203,31 @@ static void answer_empty(struct request *request)
 	request_answer_result(request, span_of(empty_map, sizeof empty_map));
 }
 
-static void on_member_done(void *arg, int status, const struct error *error)
+/* Nothing was changed, and another node leads, or this one not quite yet: ask whoever does. */
+static void ask_again(struct request *request, int status, void (*here)(struct request *request))
 {
-	struct request *request = arg;
+	request->maybe_proposed = false;
+	if (request->answered) {
+		request_release(request);
+	} else if (status == -EPERM && !request->forward) {
+		route_answer_no_leader(request);
+		request_release(request);
+	} else {
+		route_again(request, here);
+	}
+}
 
+static void change_done(struct request *request, int status, const struct error *error,
+			void (*here)(struct request *request))
+{
 	switch (status) {
 	case 0:
 		answer_empty(request);
 		break;
 	case -EPERM:
-		route_answer_no_leader(request);
-		break;
+	case -EAGAIN:
+		ask_again(request, status, here);
+		return;
 	case -ENOENT:
 		answer_not_found(request, "node", error->message);
 		break;
@@ -224,7 +238,6 @@ static void on_member_done(void *arg, int status, const struct error *error)
 	case -EEXIST:
 		request_answer_invalid(request, "id", "%s", error->message);
 		break;
-	case -EAGAIN:
 	case -EBUSY:
 		request_answer_retry(request, ANSWER_OVERLOADED, "membership", error->message);
 		break;
@@ -293,6 +306,13 @@ static bool need_address(struct request *request, const char *name, char text[AD
 	return true;
 }
 
+static void add_here(struct request *request);
+
+static void on_added(void *arg, int status, const struct error *error)
+{
+	change_done(arg, status, error, add_here);
+}
+
 static void add_here(struct request *request)
 {
 	char peer[ADDRESS_TEXT_BYTES], client[ADDRESS_TEXT_BYTES];
@@ -305,7 +325,14 @@ static void add_here(struct request *request)
 		return;
 	}
 	request->maybe_proposed = true;
-	replica_member_add(request->node->replica, id, peer, client, role, on_member_done, request);
+	replica_member_add(request->node->replica, id, peer, client, role, on_added, request);
+}
+
+static void assign_here(struct request *request);
+
+static void on_assigned(void *arg, int status, const struct error *error)
+{
+	change_done(arg, status, error, assign_here);
 }
 
 static void assign_here(struct request *request)
@@ -318,7 +345,14 @@ static void assign_here(struct request *request)
 		return;
 	}
 	request->maybe_proposed = true;
-	replica_member_assign(request->node->replica, id, role, on_member_done, request);
+	replica_member_assign(request->node->replica, id, role, on_assigned, request);
+}
+
+static void remove_here(struct request *request);
+
+static void on_removed(void *arg, int status, const struct error *error)
+{
+	change_done(arg, status, error, remove_here);
 }
 
 static void remove_here(struct request *request)
@@ -330,7 +364,14 @@ static void remove_here(struct request *request)
 		return;
 	}
 	request->maybe_proposed = true;
-	replica_member_remove(request->node->replica, id, on_member_done, request);
+	replica_member_remove(request->node->replica, id, on_removed, request);
+}
+
+static void transfer_here(struct request *request);
+
+static void on_transferred(void *arg, int status, const struct error *error)
+{
+	change_done(arg, status, error, transfer_here);
 }
 
 static void transfer_here(struct request *request)
@@ -342,7 +383,7 @@ static void transfer_here(struct request *request)
 		return;
 	}
 	request->maybe_proposed = true;
-	replica_transfer(request->node->replica, id, on_member_done, request);
+	replica_transfer(request->node->replica, id, on_transferred, request);
 }
 
 void method_cluster_add(struct request *request)

@@ -13,6 +13,8 @@ enum method_flag {
 	METHOD_READS = 2,   /* sees what its connection wrote (own_writes.h) */
 	METHOD_PRIVATE = 4, /* between nodes; not for clients, not in the documentation */
 	METHOD_EMPTY = 8,   /* writes, and its result is {} (write.h) */
+	METHOD_UNORDERED =
+		16, /* keeps no order with what else its connection sends to the leader */
 };
 
 /* X(name on the wire, handler, flags) — in order of how often they are asked for */
@@ -43,10 +45,10 @@ enum method_flag {
 	X("stats", method_stats, 0)                                                                \
 	X("digest", method_digest, METHOD_READS)                                                   \
 	X("cluster_status", method_cluster_status, 0)                                              \
-	X("cluster_add", method_cluster_add, METHOD_BEGINS)                                        \
-	X("cluster_assign", method_cluster_assign, METHOD_BEGINS)                                  \
-	X("cluster_remove", method_cluster_remove, METHOD_BEGINS)                                  \
-	X("cluster_transfer", method_cluster_transfer, METHOD_BEGINS)                              \
+	X("cluster_add", method_cluster_add, METHOD_BEGINS | METHOD_UNORDERED)                     \
+	X("cluster_assign", method_cluster_assign, METHOD_BEGINS | METHOD_UNORDERED)               \
+	X("cluster_remove", method_cluster_remove, METHOD_BEGINS | METHOD_UNORDERED)               \
+	X("cluster_transfer", method_cluster_transfer, METHOD_BEGINS | METHOD_UNORDERED)           \
 	X("backup", method_backup, METHOD_BEGINS)
 
 #define X(name, handler, flags) void handler(struct request *request);

@@ -333,11 +333,18 @@ static void put_back(struct route *route)
 
 static void refused(struct route *route, struct route_target *target)
 {
+	struct router *router = route->router;
 	struct request *request = route->request;
 
-	if (target == route->router->target) {
+	if (target == router->target) {
 		target->refusing = true;
 		put_back(route);
+		return;
+	}
+	/* What came behind it may have been sent to the new leader already: only order forbids it. */
+	if ((request->method->flags & METHOD_UNORDERED) != 0) {
+		put_back(route);
+		pump(router);
 		return;
 	}
 	free_route(route);

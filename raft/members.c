@@ -165,6 +165,7 @@ static void on_transferred(struct raft_transfer *transfer)
 static void hand_over(struct members *members, struct instance *instance)
 {
 	members->status = 0;
+	members->hand_overs++;
 	enter(members, PHASE_TAKING_OVER, MEMBERS_SETTLE_MS);
 	instance->transfer.data = members;
 	int status =
@@ -282,23 +283,35 @@ static void catch_up_turn(struct members *members, struct instance *instance)
 			       members->id, progress->match_index, last));
 }
 
+/* A new voter may still lack connections to those whose votes it needs: they are there the next time. */
+static void not_taken_over(struct members *members)
+{
+	members->proposed = false;
+	if (members->hand_overs < MEMBERS_HAND_OVERS_MAX)
+		settle(members);
+	else
+		over(members, error_set(&members->error, -ETIMEDOUT,
+					"node %" PRIu64 " did not take over", members->id));
+}
+
 static void taking_over_turn(struct members *members, struct instance *instance)
 {
 	raft_id leader = 0;
 	const char *address;
 
 	raft_leader(&instance->raft, &leader, &address);
-	if (leader == members->id && members->removing_self)
-		over(members,
-		     error_set(&members->error, -EAGAIN,
-			       "node %" PRIu64 " leads now: ask it to do this", members->id));
-	else if (leader == members->id)
-		over(members, 0);
-	else if ((members->status == 1 && instance_is_leader(instance)) ||
-		 (leader != 0 && leader != instance->raft.id) ||
-		 clock_monotonic_ms() >= members->deadline_ms)
+	if (leader != 0 && leader != instance->raft.id) {
+		if (members->removing_self || (leader != members->id && !members->any_successor))
+			over(members, error_set(&members->error, -EAGAIN,
+						"node %llu leads now: ask it to do this", leader));
+		else
+			over(members, 0);
+	} else if (members->status == 1 && instance_is_leader(instance)) {
+		not_taken_over(members);
+	} else if (clock_monotonic_ms() >= members->deadline_ms) {
 		over(members, error_set(&members->error, -ETIMEDOUT,
 					"node %" PRIu64 " did not take over in time", members->id));
+	}
 }
 
 static void leader_turn(struct members *members, struct instance *instance, bool idle)
@@ -462,8 +475,10 @@ void members_transfer(struct members *members, struct instance *instance, uint64
 		return;
 	const struct raft_server *server;
 
-	if (id == 0)
+	if (id == 0) {
 		members->id = furthest_voter(instance);
+		members->any_successor = true;
+	}
 	server = server_of(instance, members->id);
 	if (members->id == 0)
 		over(members, error_set(&members->error, -EINVAL, "there is no other voter"));

@@ -6,8 +6,9 @@
  *   add       REACH (the new node answers) ─► SETTLE ─► spare in the log ─► SETTLE ─► standby in the log ─► promotion, if wished
  *   assign    SETTLE ─► role in the log;  to voter: CATCH_UP first, then a promotion
  *   promotion CATCH_UP (intake goes on) ─► SETTLE (with the member's log equal to ours) ─► voter in the log
- *   remove    SETTLE ─► gone in the log;  the leader itself: a transfer instead, and -EAGAIN
- *   transfer  SETTLE (likewise) ─► asked to take over ─► it leads, or not in time
+ *   remove    SETTLE ─► gone in the log;  the leader itself: a transfer instead, and -EAGAIN:
+ *             the next leader is to be asked
+ *   transfer  SETTLE (likewise) ─► asked to take over ─► it leads; else asked again, a few times
  *
  * Loop thread only.
  */
@@ -20,6 +21,7 @@
 #define MEMBERS_REACH_MS         3000
 #define MEMBERS_SETTLE_MS        5000
 #define MEMBERS_CATCH_UP_MS      30000
+#define MEMBERS_HAND_OVERS_MAX   4
 #define MEMBERS_CATCH_UP_ENTRIES 64u /* so near, intake is held for the rest */
 
 enum members_kind { MEMBERS_NONE, MEMBERS_ADD, MEMBERS_ASSIGN, MEMBERS_REMOVE, MEMBERS_TRANSFER };
@@ -41,6 +43,8 @@ struct members {
 	int64_t deadline_ms;      /* of the phase */
 	uint64_t term;            /* when it began */
 	bool removing_self;       /* a transfer that a removal asked for */
+	bool any_successor;       /* of a transfer that names none */
+	uint32_t hand_overs;      /* how often a successor was asked */
 	bool proposed;            /* a step reached the log, or a successor was asked */
 	int status;               /* once OVER */
 	struct error error;

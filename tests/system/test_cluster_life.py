@@ -241,6 +241,39 @@ class MembersTest(LifeCase):
         ids += self.fill(self.cluster.leader(), 1)
         self.assert_same_everywhere(ids)
 
+    def test_one_call_removes_the_leader_whichever_node_is_asked(self):
+        for asked, number in (("the leader", 4), ("a follower", 5), ("the leader", 6)):
+            with self.subTest(asked=asked):
+                self.add(number)
+                leader = self.cluster.leader()
+                node = leader if asked == "the leader" else self.cluster.followers()[0]
+                result = node.call("cluster_remove", {"id": leader.number, "timeout_ms": 20000}, 30)
+                self.assertEqual(result, {})
+                del self.cluster.nodes[leader.number]
+                status = self.cluster.leader().call("cluster_status", {})
+                self.assertEqual(
+                    sorted(n["id"] for n in status["nodes"]), sorted(self.cluster.nodes)
+                )
+
+    def test_one_call_hands_over_to_a_voter_that_has_just_come(self):
+        for number in (4, 5):
+            with self.subTest(number=number):
+                self.add(number)
+                for asked in (self.cluster.leader(), self.cluster.followers()[0]):
+                    result = asked.call(
+                        "cluster_transfer", {"id": number, "timeout_ms": 20000}, 30
+                    )
+                    self.assertEqual(result, {})
+                    self.assertEqual(self.cluster.leader().number, number)
+
+    def test_change_right_after_a_transfer_waits_for_the_new_leader(self):
+        for turn in range(12):
+            follower = self.cluster.followers()[turn % 2]
+            with self.subTest(turn=turn):
+                follower.call("cluster_transfer", {"id": follower.number}, 10)
+                for node in (follower, self.cluster[1 + turn % 3]):
+                    self.assertEqual(node.call("cluster_assign", {"id": 1, "role": "voter"}, 10), {})
+
     def test_members_survive_a_restart(self):
         self.add(4)
         self.cluster.stop()
