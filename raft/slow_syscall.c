@@ -1,6 +1,7 @@
 #include "raft/slow_syscall.h"
 
 #include <dlfcn.h>
+#include <errno.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -58,6 +59,10 @@ long syscall(long number, ...)
 	va_end(list);
 	if (number == SYS_io_destroy)
 		return destroy_apart((unsigned long)arguments[0]);
-	return libc_syscall()(number, arguments[0], arguments[1], arguments[2], arguments[3],
-			      arguments[4], arguments[5]);
+	long answer = libc_syscall()(number, arguments[0], arguments[1], arguments[2], arguments[3],
+				     arguments[4], arguments[5]);
+
+	if (number == SYS_io_submit && answer < 0)
+		errno = EAGAIN;
+	return answer;
 }

@@ -39,11 +39,27 @@ static void other_calls_answer_as_ever(void **state)
 	assert_int_equal(errno, EBADF);
 }
 
+/* Any other error of it would be an append that never ends. */
+static void a_write_that_is_refused_is_to_be_tried_again(void **state)
+{
+	struct iocb request = {.aio_lio_opcode = IOCB_CMD_PWRITE, .aio_fildes = (uint32_t)-1};
+	struct iocb *requests[] = {&request};
+	aio_context_t context = 0;
+
+	(void)state;
+	assert_int_equal(syscall(SYS_io_setup, 4L, &context), 0);
+	errno = 0;
+	assert_int_equal(syscall(SYS_io_submit, context, 1L, requests), -1);
+	assert_int_equal(errno, EAGAIN);
+	assert_int_equal(syscall(SYS_io_destroy, context), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_context_is_gone_soon_after),
 		cmocka_unit_test(other_calls_answer_as_ever),
+		cmocka_unit_test(a_write_that_is_refused_is_to_be_tried_again),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
