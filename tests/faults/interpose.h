@@ -66,7 +66,7 @@ enum kind {
 	KIND_WRITE = 1,    /* write, pwrite, writev */
 	KIND_LOG = 2,      /* io_submit: the raft log */
 	KIND_SYNC = 4,     /* fsync, fdatasync, msync */
-	KIND_ALLOCATE = 8, /* posix_fallocate, ftruncate */
+	KIND_ALLOCATE = 8, /* posix_fallocate, and ftruncate to more */
 };
 
 #define JOURNAL_COPY_MAX   65536

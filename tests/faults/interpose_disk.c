@@ -318,10 +318,12 @@ int fdatasync(int fd)
 static int before_size(int fd, uint64_t size)
 {
 	char path[INTERPOSE_PATH_MAX];
+	struct stat found;
 
-	if (is_idle() || !interpose_path(fd, path))
+	if (is_idle() || !interpose_path(fd, path) || fstat(fd, &found) != 0)
 		return 0;
-	int error = strike(KIND_ALLOCATE);
+	/* To make a file shorter takes no room. */
+	int error = size > (uint64_t)found.st_size ? strike(KIND_ALLOCATE) : 0;
 
 	if (error == 0)
 		journal_resize(fd, path, size);
