@@ -254,10 +254,18 @@ static void know_first_version(struct reading_stream *reading, const struct stre
 
 	if (stored->first_version <= facts->first_version)
 		return;
-	facts->first_version = stored->first_version;
+	facts->first_version = stored->first_version <= facts->version ? stored->first_version
+								       : facts->version + 1;
 	facts->created = stored->created;
 	if (!reading->filling.range->backward && reading->version < facts->first_version)
 		reading->version = facts->first_version;
+}
+
+/* All that a checkpoint's stream had was superseded and dropped meanwhile. */
+static bool is_outdated(const struct reading_stream *reading)
+{
+	return system_is_checkpoint_stream(reading->name) &&
+	       reading->facts.first_version > reading->facts.version;
 }
 
 static int take_versions(struct reading_stream *reading, struct list_reader *list,
@@ -387,12 +395,16 @@ int store_read_stream(struct store *store, struct span stream, const struct read
 	struct reading_stream reading = {
 		.store = store, .name = stream, .filling = filling_begin(range, page)};
 
+	int rc;
+
 	ASSERT(stream.size >= 1);
 	pthread_rwlock_rdlock(&store->tail.lock);
-	int rc = find_facts(store, stream, &reading.facts, &page->head, error);
-	reading.version = first_version(range, &reading.facts);
-	while (rc == 0 && !done_stream(&reading))
-		rc = turn_stream(&reading, error);
+	do {
+		rc = find_facts(store, stream, &reading.facts, &page->head, error);
+		reading.version = first_version(range, &reading.facts);
+		while (rc == 0 && !done_stream(&reading))
+			rc = turn_stream(&reading, error);
+	} while (rc == 0 && page->count == 0 && is_outdated(&reading));
 	pthread_rwlock_unlock(&store->tail.lock);
 	page->next = reading.version;
 	page->end = reading.facts.version == 0 ||
