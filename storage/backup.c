@@ -17,12 +17,19 @@ static_assert(BACKUP_CLUSTER_ID_BYTES == CLUSTER_ID_BYTES, "one cluster id");
 static int header_of(struct store *store, struct backup_header *header, struct error *error)
 {
 	struct store_identity identity;
+	struct store_status status;
 	struct manifest manifest;
 	int rc = store_get_identity(store, &identity, error);
 
 	if (rc != 0)
 		return rc;
-	store_get_manifest(store, &manifest);
+	do { /* both of one flush */
+		store_get_status(store, &status);
+		store_get_manifest(store, &manifest);
+	} while (status.durable_position != manifest.position ||
+		 status.durable_index != manifest.applied_index);
+	if (status.ingesting) /* then the index does not tell how far the records go */
+		return error_set(error, -EBUSY, "this node lacks records and is catching up");
 	*header = (struct backup_header){.node_id = identity.node_id,
 					 .created = clock_realtime_ns(),
 					 .position = manifest.position,

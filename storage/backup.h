@@ -31,7 +31,7 @@ struct backup_options {
 
 /*
  * Write what the last flush made durable (flush before it). *progress is kept up to date, also when it
- * fails. -EEXIST and others: backup_writer_open.
+ * fails. -EBUSY: records are being ingested; -EEXIST and others: backup_writer_open.
  */
 int backup_write(struct store *store, const struct backup_options *options,
 		 struct backup_progress *progress, struct error *error);

@@ -260,7 +260,7 @@ void store_get_status(struct store *store, struct store_status *status)
 		.event_count = store->event_count,
 		.flushes = store->flushes,
 		.flushed_records = store->flushed_records,
-		.ingesting = store->ingesting,
+		.ingesting = store->ingesting || store->durable.ingesting,
 		.superseded = store->durable.superseded,
 		.horizon = store->horizon > store->durable.horizon ? store->horizon
 								   : store->durable.horizon,

@@ -422,6 +422,36 @@ static void a_store_without_an_identity_has_no_backup(void **state)
 	feed_place_close(&source_place);
 }
 
+/* Its applied index would be that of before, and what came since would be applied a second time. */
+static void a_store_that_ingests_has_no_backup(void **state)
+{
+	const struct place *place = *state;
+	struct feed_place source_place, target_place;
+	struct backup_progress progress;
+	struct error error;
+
+	feed_place_init(&source_place, true);
+	feed_place_init(&target_place, true);
+	struct job job = {.store = make_store(&source_place, 20, 100)};
+	struct store *target = make_store(&target_place, 10, 100);
+	struct read_range range = {.from = 11, .limit = 5, .bytes_max = 1 << 20};
+	struct page page = {0};
+
+	buffer_init(&page.records);
+	assert_ok(store_read_raw(job.store, &range, &page, &error));
+	assert_ok(store_ingest_begin(target, &error));
+	assert_ok(store_ingest(target, buffer_span(&page.records), &error));
+	assert_ok(store_flush(target, &error));
+	buffer_close(&page.records);
+	store_close(job.store);
+	job.store = target;
+	assert_int_equal(back_up(&job, place, &progress, &error), -EBUSY);
+	assert_int_equal(access(place->path, F_OK), -1);
+	store_close(target);
+	feed_place_close(&source_place);
+	feed_place_close(&target_place);
+}
+
 static void a_manifest_of_other_records_is_refused(void **state)
 {
 	const struct place *place = *state;
@@ -483,6 +513,7 @@ int main(void)
 		TEST(given_up_it_leaves_nothing),
 		TEST(a_disk_that_is_full_is_said_and_leaves_nothing),
 		TEST(a_store_without_an_identity_has_no_backup),
+		TEST(a_store_that_ingests_has_no_backup),
 		TEST(a_manifest_of_other_records_is_refused),
 		cmocka_unit_test(an_identity_can_be_replaced),
 	};
