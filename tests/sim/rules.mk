@@ -3,7 +3,7 @@ SIM := $(B)/sim
 SEEDS ?= 1-1000
 SIM_OBJECTS := $(patsubst %.c,$(B)/%.o,$(wildcard tests/sim/*.c))
 
-$(SIM): $(SIM_OBJECTS) $(WITH_raft)
+$(SIM): $(SIM_OBJECTS) $(B)/node/pull_page.o $(WITH_raft)
 	@echo "  LINK  $@"
 	@$(LINK) -o $@ $^ $(LIBS_raft)
 

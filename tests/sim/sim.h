@@ -16,8 +16,13 @@
 
 #include "base/assert.h"
 #include "base/memory.h"
+#include "raft/apply.h"
+#include "raft/barrier.h"
 #include "raft/fsm.h"
 #include "raft/guard.h"
+#include "storage/kv.h"
+#include "storage/store.h"
+#include "tests/sim/sim_append.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -45,24 +50,6 @@
 struct sim;
 struct sim_node;
 
-/* ---- what each seed draws for itself (sim_profile.c) ---- */
-
-struct sim_profile {
-	unsigned election_ms, heartbeat_ms, install_ms;
-	unsigned threshold, trailing;      /* entries */
-	uint64_t latency_min, latency_max; /* of the network */
-	uint64_t disk_min, disk_max;
-	uint64_t apply_max;
-	uint64_t client_interval;
-	unsigned payload_max;
-	uint64_t uncommitted_max; /* entries; then a leader pushes back */
-	bool markers;             /* new leaders propose a term marker, as our replica does */
-	uint64_t nemesis_interval;
-	size_t in_flight_bytes;
-	/* Out of 1000: how often the nemesis chooses each (enum sim_fault). */
-	unsigned weight[16];
-};
-
 /* ---- faults, each counted when it struck ---- */
 
 enum sim_fault {
@@ -82,9 +69,33 @@ enum sim_fault {
 	FAULT_WRITE,    /* an append fails */
 	FAULT_LAG,      /* a store applies nothing for a while */
 	FAULT_MEMBER,   /* membership changes */
+	FAULT_COMMIT,   /* a transaction of the store fails */
 	FAULT_COUNT,
 };
 const char *sim_fault_name(enum sim_fault fault);
+
+/* ---- what each seed draws for itself (sim_profile.c) ---- */
+
+struct sim_profile {
+	unsigned election_ms, heartbeat_ms, install_ms;
+	unsigned threshold, trailing;      /* entries */
+	uint64_t latency_min, latency_max; /* of the network */
+	uint64_t disk_min, disk_max;
+	uint64_t apply_max;
+	uint64_t client_interval;
+	unsigned payload_max;
+	uint64_t uncommitted_max; /* entries; then a leader pushes back */
+	bool markers;             /* new leaders propose a term marker, as our replica does */
+	uint64_t nemesis_interval;
+	size_t in_flight_bytes;
+	/* Out of 1000: how often the nemesis chooses each (enum sim_fault). */
+	unsigned weight[FAULT_COUNT];
+	/* Of the store: settings, as small as they may be in some seeds. */
+	uint64_t tail_bytes_max;
+	uint32_t pull_records; /* of a page, at most */
+	size_t pull_bytes;
+	unsigned trim_chance, flush_chance; /* out of 1000: after a flush; after applying */
+};
 
 /* What one seed came to; also what a worker hands to its parent. */
 struct sim_outcome {
@@ -102,6 +113,8 @@ struct sim_outcome {
 	uint64_t stops; /* nodes that stopped themselves */
 	uint64_t member_changes;
 	uint64_t faults[FAULT_COUNT];
+	uint64_t seen[SEEN_COUNT];
+	uint64_t appends, records; /* decided; stored */
 	struct guard_counters guard;
 };
 
@@ -207,41 +220,56 @@ void sim_network_reset(struct sim_node *node); /* all its connections break */
 void sim_network_boot(struct sim_node *node);  /* nothing is under way from it */
 void sim_network_cancel(struct sim_node *node);
 
-/* ---- store (sim_store.c): apply thread, tables and flush ---- */
+/* ---- store (sim_store.c): the real one on a disk in memory; apply thread, flush, trim ---- */
 
 struct sim_state {
 	uint64_t index; /* of the last command */
 	uint64_t position;
-	uint64_t hash; /* over all commands */
+	uint64_t hash; /* running, of the records */
 };
 
 struct sim_command {
-	uint64_t index, term, hash;
-	uint64_t id; /* 0: a term marker */
+	uint64_t index, term;
+	uint8_t *body;
+	size_t size;
+	struct apply_item marker; /* `passed`: who waits for it to be applied */
 	struct sim_command *next;
 };
 
+/* What must be covered before raft may run (sim_pull.c). */
+struct sim_pull {
+	bool wanted, begun, ending;
+	struct manifest asked;    /* by raft */
+	struct manifest manifest; /* that it is brought to: that one, or a newer one */
+	unsigned polls;           /* in which no peer had what is wanted */
+};
+
 struct sim_store {
-	struct sim_state durable;
-	struct sim_state applied;
+	struct kv_memory_disk *disk; /* outlives a crash */
+	struct store *store;
+	bool failing;             /* a commit to come fails */
+	struct sim_state applied; /* what the store says of itself */
+	uint64_t durable_index, durable_position;
 	struct sim_command *first, **last; /* handed on by the fsm, not applied */
 	uint64_t handed;                   /* index of the last command handed on */
 	uint64_t snapshot_index;           /* what a snapshot under way must contain */
 	size_t queued;
 	bool applying, flushing;
 	uint64_t lag_until;
-	bool pull_wanted;
-	unsigned pull_polls;  /* in which no peer had what is wanted */
-	struct manifest pull; /* what must be covered before raft may run */
+	struct sim_pull pull;
 };
 
 struct fsm_downstream sim_store_downstream(struct sim_node *node);
-void sim_store_reset(struct sim_node *node);
+void sim_store_open(struct sim_node *node);  /* a process begins */
+void sim_store_reset(struct sim_node *node); /* raft begins */
 bool sim_store_accepts_entries(void *arg);
 /* Whether the worker that takes a snapshot need not wait any more. */
 bool sim_store_snapshot_ready(struct sim_node *node);
-void sim_store_pull(struct sim_node *node);    /* until covered; then the node starts raft again */
-void sim_store_witness(struct sim_node *node); /* waits until a peer has what it lacks */
+void sim_store_refresh(struct sim_node *node); /* `applied` and what is durable */
+/* The store met an error: the node stops, and it must have been ours. */
+void sim_store_fail(struct sim_node *node, const struct error *error);
+void sim_pull_begin(struct sim_node *node);   /* until covered; then the node starts raft again */
+void sim_pull_witness(struct sim_node *node); /* waits until a peer has what it lacks */
 
 /* ---- nodes (sim_node.c) ---- */
 
@@ -296,6 +324,8 @@ struct sim_node {
 
 	struct sim_disk disk;
 	struct sim_store store;
+	struct barrier barrier;
+	int64_t clock_offset; /* ns: of its clock, in this life */
 
 	/* For the checks. */
 	raft_index seen_commit;
@@ -320,18 +350,38 @@ static inline struct sim_node *sim_node_of(struct raft_io *io)
 
 /* ---- client, nemesis (sim_client.c, sim_nemesis.c) ---- */
 
+/* One command, as its leader proposed it. In a term there is one leader, and it proposes one at an index. */
+struct sim_batch {
+	uint64_t index, term;
+	int64_t created;
+	uint64_t first_write;
+	unsigned count; /* 0: a term marker */
+	bool is_decided;
+	uint64_t head; /* of the model after it */
+	struct sim_decided decided[SIM_ITEMS];
+	struct sim_batch *next; /* of another term */
+};
+
 struct sim_write {
 	uint64_t proposed_us;
+	uint64_t floor; /* what had been acknowledged by then: a position */
 	uint64_t index; /* 0: not acknowledged */
 	bool done;      /* acknowledged, or never will be */
+	bool proposed;
+	struct sim_append *append;
+	enum answer_code code;
+	uint64_t first_position;
 };
 
 void sim_client_start(struct sim *sim);
-/* A command was applied on this node: acknowledge it if the node proposed it. */
-void sim_client_applied(struct sim_node *node, const struct sim_command *command);
+struct sim_batch *sim_batch_find(const struct sim *sim, uint64_t index, uint64_t term);
+/* A batch was applied on this node: acknowledge it if the node proposed it. */
+void sim_client_applied(struct sim_node *node, const struct sim_batch *batch);
 /* The node will never answer for what it has proposed. */
 void sim_client_forget(struct sim_node *node);
 bool sim_client_propose_marker(struct sim_node *node, raft_term term);
+/* A marker for who waits to read, if one is wanted. */
+void sim_client_pump(struct sim_node *node);
 
 void sim_nemesis_start(struct sim *sim);
 void sim_nemesis_leader(struct sim_node *node); /* it has just become one, or changed members */
@@ -352,6 +402,8 @@ struct sim_truth {
 void sim_violation(struct sim *sim, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void sim_check_node(struct sim_node *node);
 void sim_check_applied(struct sim_node *node, const struct sim_command *command);
+/* The store is where others were at that index. */
+void sim_check_state(struct sim_node *node);
 void sim_check_term(struct sim_node *node, raft_term term, raft_id vote);
 void sim_check_manifest(struct sim_node *node, const struct manifest *manifest);
 void sim_check_converged(struct sim *sim);
@@ -361,6 +413,16 @@ void sim_check_failed_over(struct sim *sim);
 void sim_check_resigned(struct sim *sim, const struct sim_node *stalled);
 void sim_check_end(struct sim *sim);
 uint64_t sim_hash(const void *data, size_t size);
+
+/* ---- stores against the model (sim_verify.c) ---- */
+
+/* The model's decision, made when the first node applies the batch. */
+void sim_verify_decide(struct sim *sim, struct sim_batch *batch);
+void sim_verify_outcome(struct sim_node *node, const struct sim_batch *batch, unsigned item,
+			const struct outcome *outcome);
+void sim_verify_query(struct sim_node *node); /* a random one */
+void sim_verify_store(struct sim_node *node); /* all of it */
+void sim_verify_answers(struct sim *sim);
 
 /* ---- the world (sim_world.c) ---- */
 
@@ -383,6 +445,11 @@ struct sim {
 	struct sim_write *writes; /* by id, from 1 */
 	uint64_t write_count, write_capacity;
 	uint64_t calm_write; /* the first one after the last fault that was acknowledged */
+
+	struct sim_model model;
+	struct buffer ids;                             /* UUID_BYTES each, from number 1 on */
+	struct sim_batch **batches;                    /* by index */
+	uint64_t acknowledged_position, read_position; /* the highest that a client has seen */
 
 	struct sim_truth *truth; /* by index */
 	raft_id leaders[SIM_TERMS];

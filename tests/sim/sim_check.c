@@ -132,15 +132,24 @@ void sim_check_applied(struct sim_node *node, const struct sim_command *command)
 			      node->number, command->index);
 		return;
 	}
-	if (command->index < node->store.applied.index)
+	sim_check_state(node);
+}
+
+void sim_check_state(struct sim_node *node)
+{
+	const struct sim_state *applied = &node->store.applied;
+	struct sim_truth *truth;
+
+	if (applied->index >= SIM_INDEXES)
 		return;
+	truth = &node->sim->truth[applied->index];
 	if (!truth->applied) {
 		truth->applied = true;
-		truth->after = node->store.applied;
-	} else if (truth->after.hash != node->store.applied.hash ||
-		   truth->after.position != node->store.applied.position) {
-		sim_violation(sim, "node %u: another state than others at index %" PRIu64,
-			      node->number, command->index);
+		truth->after = *applied;
+	} else if (truth->after.hash != applied->hash ||
+		   truth->after.position != applied->position) {
+		sim_violation(node->sim, "node %u: another state than others at index %" PRIu64,
+			      node->number, applied->index);
 	}
 }
 
@@ -271,6 +280,14 @@ void sim_check_end(struct sim *sim)
 		sim_violation(sim, "at the end not every member has all that was acknowledged");
 	sim_check_waiting(sim);
 	check_same(sim);
+	for (unsigned i = 1; i <= sim->node_count; i++) {
+		const struct sim_node *node = &sim->nodes[i];
+
+		if (sim_node_is_up(node) && node->store.applied.index == sim->model.index &&
+		    !sim->outcome.violated)
+			sim_verify_store(&sim->nodes[i]);
+	}
+	sim_verify_answers(sim);
 	/* Every write that was acknowledged is the command that all have at its index. */
 	for (uint64_t id = 1; id <= sim->write_count; id++) {
 		uint64_t index = sim->writes[id].index;

@@ -1,59 +1,126 @@
 /*
- * Clients: they write to whichever node believes that it leads, as fast as the seed says, and wait for
- * the acknowledgement, which comes when the node that proposed the write has applied it.
+ * Clients: they send appends to whichever node believes that it leads, as fast as the seed says, and wait
+ * for the answer, which comes when the node that proposed them has applied them. What has no answer, and
+ * some that has, is sent again, to whichever node leads then. Others read what must not be stale.
  */
 #include "base/bytes.h"
 #include "raft/payload.h"
+#include "raft/replica.h"
 #include "tests/sim/sim.h"
 
 #include <string.h>
 
-#define BODY_BYTES_MIN 16 /* id, salt */
+#define RECENT     300 /* writes that are sent again */
+#define READ_US    (5 * SIM_MS)
+#define READ_TRIES 200
+#define CREATED_NS INT64_C(1700000000000000000)
+#define US_NS      1000
 
-struct proposal {
+struct submitted {
 	struct raft_apply request;
 	struct sim_node *node;
 };
 
 static void on_committed(struct raft_apply *request, int status, void *result)
 {
-	struct proposal *proposal = request->data;
+	struct submitted *submitted = request->data;
 
 	(void)result;
 	if (status != 0)
-		proposal->node->sim->outcome.unknown++;
-	memory_free(proposal);
+		submitted->node->sim->outcome.unknown++;
+	memory_free(submitted);
 }
 
-/* Id 0 is a term marker. */
-static bool propose(struct sim_node *node, uint64_t id, size_t body_bytes)
+/* ---- batches ---- */
+
+struct sim_batch *sim_batch_find(const struct sim *sim, uint64_t index, uint64_t term)
+{
+	struct sim_batch *batch = index < SIM_INDEXES ? sim->batches[index] : NULL;
+
+	while (batch != NULL && batch->term != term)
+		batch = batch->next;
+	return batch;
+}
+
+static void encode(struct sim *sim, const struct sim_batch *batch, struct buffer *body)
+{
+	uint8_t *header = buffer_reserve(body, COMMAND_HEADER_BYTES);
+
+	command_header_write(header, batch->count > 0 ? COMMAND_BATCH : COMMAND_TERM, batch->count,
+			     batch->created);
+	body->size += COMMAND_HEADER_BYTES;
+	for (unsigned i = 0; i < batch->count; i++)
+		sim_append_encode(sim, sim->writes[batch->first_write + i].append, body);
+}
+
+static int submit(struct sim_node *node, const struct sim_batch *batch)
+{
+	struct submitted *submitted = memory_zeroed(1, sizeof *submitted);
+	struct raft_buffer buffer;
+	struct buffer body;
+
+	buffer_init(&body);
+	encode(node->sim, batch, &body);
+	buffer.len = payload_bytes(body.size);
+	buffer.base = raft_malloc(buffer.len);
+	memcpy((uint8_t *)buffer.base + PAYLOAD_HEADER_BYTES, body.data, body.size);
+	payload_seal(buffer.base, body.size, batch->index, batch->term);
+	buffer_close(&body);
+	submitted->node = node;
+	submitted->request.data = submitted;
+	int status = raft_apply(node->raft, &submitted->request, &buffer, 1, on_committed);
+
+	if (status == 0)
+		return 0;
+	raft_free(buffer.base);
+	memory_free(submitted);
+	node->sim->outcome.refused++;
+	return status;
+}
+
+/* The writes from `first` on; none: a term marker. The batch's index, or 0. */
+static uint64_t propose(struct sim_node *node, uint64_t first, unsigned count)
 {
 	struct sim *sim = node->sim;
-	struct raft_buffer buffer = {.len = payload_bytes(body_bytes)};
-	struct proposal *proposal = memory_zeroed(1, sizeof *proposal);
+	struct sim_batch *batch = memory_zeroed(1, sizeof *batch);
 
-	buffer.base = raft_malloc(buffer.len);
-	uint8_t *body = (uint8_t *)buffer.base + PAYLOAD_HEADER_BYTES;
-
-	memset(body, 0x5a, body_bytes);
-	bytes_set_le64(body, id);
-	bytes_set_le64(body + 8, sim_random(sim));
-	payload_seal(buffer.base, body_bytes, raft_last_index(node->raft) + 1,
-		     node->raft->current_term);
-	proposal->node = node;
-	proposal->request.data = proposal;
-	if (raft_apply(node->raft, &proposal->request, &buffer, 1, on_committed) == 0)
-		return true;
-	raft_free(buffer.base);
-	memory_free(proposal);
-	sim->outcome.refused++;
-	return false;
+	batch->index = raft_last_index(node->raft) + 1;
+	batch->term = node->raft->current_term;
+	batch->created = CREATED_NS + (int64_t)sim->now * US_NS + node->clock_offset;
+	batch->first_write = first;
+	batch->count = count;
+	if (batch->index >= SIM_INDEXES || submit(node, batch) != 0) {
+		memory_free(batch);
+		return 0;
+	}
+	batch->next = sim->batches[batch->index];
+	sim->batches[batch->index] = batch;
+	return batch->index;
 }
 
 bool sim_client_propose_marker(struct sim_node *node, raft_term term)
 {
 	ASSERT(node->raft->current_term == term);
-	return propose(node, 0, BODY_BYTES_MIN);
+	return propose(node, 0, 0) != 0;
+}
+
+/* ---- writes ---- */
+
+static void draw(struct sim *sim, struct sim_append *append)
+{
+	for (unsigned tries = sim_chance(sim, 200) ? 3 : 0; tries > 0; tries--) {
+		uint64_t back = sim_between(sim, 1, RECENT);
+
+		if (back >= sim->write_count)
+			continue;
+		const struct sim_write *before = &sim->writes[sim->write_count - back];
+
+		if (before->append->event_count == 0 || (before->index != 0 && tries > 1))
+			continue;
+		sim_draw_retry(sim, before->append, append);
+		return;
+	}
+	sim_draw_append(sim, append);
 }
 
 static uint64_t new_write(struct sim *sim)
@@ -62,15 +129,43 @@ static uint64_t new_write(struct sim *sim)
 		sim->write_capacity = sim->write_capacity == 0 ? 4096 : sim->write_capacity * 2;
 		sim->writes = memory_resize(sim->writes, sim->write_capacity * sizeof *sim->writes);
 	}
-	sim->writes[++sim->write_count] = (struct sim_write){.proposed_us = sim->now};
+	struct sim_append *append = memory_alloc(sizeof *append);
+
+	draw(sim, append);
+	sim->writes[++sim->write_count] = (struct sim_write){
+		.proposed_us = sim->now,
+		.floor = sim->acknowledged_position,
+		.proposed = true,
+		.append = append,
+	};
 	return sim->write_count;
 }
 
-static bool takes_writes(const struct sim_node *node)
+static bool takes_writes(struct sim_node *node)
 {
 	return sim_node_leads(node) && !node->witness && !node->intake_stopped &&
+	       !store_is_full(node->store.store) &&
 	       raft_last_index(node->raft) <
 		       node->raft->commit_index + node->sim->profile.uncommitted_max;
+}
+
+static void write_to(struct sim_node *node)
+{
+	struct sim *sim = node->sim;
+	unsigned count = sim_chance(sim, 700) ? 1 : (unsigned)sim_between(sim, 2, SIM_ITEMS);
+	uint64_t first = 0;
+
+	for (unsigned i = 0; i < count; i++) {
+		uint64_t id = new_write(sim);
+
+		first = i == 0 ? id : first;
+	}
+	if (propose(node, first, count) == 0)
+		for (unsigned i = 0; i < count; i++) {
+			sim->writes[first + i].done = true;
+			sim->writes[first + i].proposed = false;
+		}
+	sim_node_after(node);
 }
 
 static void run_client(struct sim *sim, struct sim_node *nobody, void *data)
@@ -85,47 +180,147 @@ static void run_client(struct sim *sim, struct sim_node *nobody, void *data)
 	for (unsigned i = 0; i < sim->node_count; i++) {
 		struct sim_node *node = &sim->nodes[(first + i) % sim->node_count + 1];
 
-		if (!takes_writes(node))
-			continue;
-		size_t size = sim_between(sim, BODY_BYTES_MIN, sim->profile.payload_max);
-		uint64_t id = new_write(sim);
-
-		if (!propose(node, id, size))
-			sim->writes[id].done = true;
-		sim_node_after(node);
+		if (takes_writes(node))
+			write_to(node);
 	}
 	sim_after(sim, sim_between(sim, interval / 2, interval * 3 / 2), "client", run_client, NULL,
 		  NULL);
 }
 
-void sim_client_start(struct sim *sim)
-{
-	sim_after(sim, sim->profile.election_ms * SIM_MS, "client", run_client, NULL, NULL);
-}
-
-void sim_client_applied(struct sim_node *node, const struct sim_command *command)
+static void acknowledge(struct sim_node *node, const struct sim_batch *batch, unsigned item)
 {
 	struct sim *sim = node->sim;
-
-	/* Only the node that proposed it in this life answers; it leads in that term. */
-	if (command->id == 0 || node->state != NODE_RUNNING || node->leader_term != command->term)
-		return;
-	ASSERT(command->id <= sim->write_count);
-	struct sim_write *write = &sim->writes[command->id];
+	struct sim_write *write = &sim->writes[batch->first_write + item];
+	const struct sim_decided *decided = &batch->decided[item];
 
 	if (write->done)
 		return;
 	write->done = true;
-	write->index = command->index;
+	write->index = batch->index;
+	write->code = decided->code;
+	write->first_position = decided->first_position;
 	sim->outcome.acknowledged++;
-	if (command->index > sim->acknowledged_index)
-		sim->acknowledged_index = command->index;
+	if (batch->index > sim->acknowledged_index)
+		sim->acknowledged_index = batch->index;
 	if (sim->calm && sim->calm_write == 0 && write->proposed_us >= sim->calm_since)
-		sim->calm_write = command->index;
+		sim->calm_write = batch->index;
+	if (decided->code != ANSWER_OK)
+		return;
+	if (!decided->duplicate && write->append->event_count > 0 &&
+	    decided->first_position <= write->floor)
+		sim_violation(sim,
+			      "node %u stores an append at position %" PRIu64 ", but %" PRIu64
+			      " was acknowledged before it was sent",
+			      node->number, decided->first_position, write->floor);
+	if (decided->position > sim->acknowledged_position)
+		sim->acknowledged_position = decided->position;
+}
+
+void sim_client_applied(struct sim_node *node, const struct sim_batch *batch)
+{
+	/* Only the node that proposed it in this life answers; it leads in that term. */
+	if (node->state != NODE_RUNNING || node->leader_term != batch->term)
+		return;
+	for (unsigned i = 0; i < batch->count; i++)
+		acknowledge(node, batch, i);
 }
 
 void sim_client_forget(struct sim_node *node)
 {
 	ASSERT(node->sim != NULL);
 	node->leader_term = 0;
+	barrier_init(&node->barrier);
+}
+
+/* ---- linearizable reads ---- */
+
+struct reader {
+	struct sim *sim;
+	struct sim_node *at; /* the node that is read */
+	uint64_t floor;      /* what had been seen when the read began */
+	uint64_t position;   /* the point to read at */
+	unsigned tries;
+};
+
+static void run_read(struct sim *sim, struct sim_node *node, void *data)
+{
+	struct reader *reader = data;
+
+	if (node->state != NODE_RUNNING || node->store.applied.position < reader->position) {
+		if (++reader->tries < READ_TRIES)
+			sim_after(sim, READ_US, "read", run_read, node, reader);
+		return;
+	}
+	if (node->store.applied.position < reader->floor)
+		sim_violation(sim,
+			      "node %u: a linearizable read sees %" PRIu64 ", %" PRIu64
+			      " had been seen before it began",
+			      node->number, node->store.applied.position, reader->floor);
+	if (node->store.applied.position > sim->read_position)
+		sim->read_position = node->store.applied.position;
+	sim_verify_query(node);
+	memory_free(reader);
+}
+
+/* The leader says at which point it is to be read. */
+static void on_point(void *arg, uint64_t position)
+{
+	struct reader *reader = arg;
+	struct sim *sim = reader->sim;
+
+	if (position == REPLICA_NOT_LEADER) {
+		sim->outcome.seen[SEEN_READ_NO_LEADER]++;
+		memory_free(reader);
+		return;
+	}
+	if (position < reader->floor)
+		sim_violation(sim,
+			      "a linearizable read at position %" PRIu64 ", %" PRIu64
+			      " had been seen before it began",
+			      position, reader->floor);
+	sim->outcome.seen[sim_node_leads(reader->at) ? SEEN_READ_LEADER : SEEN_READ_FOLLOWER]++;
+	reader->position = position;
+	sim_after(sim, 10, "read", run_read, reader->at, reader);
+}
+
+void sim_client_pump(struct sim_node *node)
+{
+	if (!takes_writes(node) || !barrier_wants(&node->barrier))
+		return;
+	uint64_t index = propose(node, 0, 0);
+
+	if (index != 0)
+		barrier_proposed(&node->barrier, index);
+}
+
+static void run_reader(struct sim *sim, struct sim_node *nobody, void *data)
+{
+	uint64_t interval = 8 * sim->profile.client_interval;
+	struct sim_node *node = &sim->nodes[sim_between(sim, 1, sim->node_count)];
+	struct sim_node *other = &sim->nodes[sim_between(sim, 1, sim->node_count)];
+
+	(void)nobody;
+	(void)data;
+	if (sim->quiet)
+		return;
+	sim_after(sim, sim_between(sim, 0, interval), "reader", run_reader, NULL, NULL);
+	if (!takes_writes(node))
+		return;
+	struct reader *reader = memory_zeroed(1, sizeof *reader);
+
+	reader->sim = sim;
+	reader->at = other->state == NODE_RUNNING && !other->witness ? other : node;
+	reader->floor = sim->acknowledged_position > sim->read_position ? sim->acknowledged_position
+									: sim->read_position;
+	barrier_add(&node->barrier, on_point, reader);
+	sim_client_pump(node);
+	sim_node_after(node);
+}
+
+void sim_client_start(struct sim *sim)
+{
+	uint64_t begin = sim->profile.election_ms * SIM_MS;
+
+	sim_after(sim, begin, "client", run_client, NULL, NULL);
+	sim_after(sim, begin, "reader", run_reader, NULL, NULL);
 }

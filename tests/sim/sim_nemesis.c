@@ -13,6 +13,7 @@ const char *sim_fault_name(enum sim_fault fault)
 		[FAULT_SLOW_DISK] = "slow disk",   [FAULT_PAUSE] = "paused node",
 		[FAULT_TRANSFER] = "transfer",     [FAULT_WRITE] = "failed write",
 		[FAULT_LAG] = "lagging store",     [FAULT_MEMBER] = "member change",
+		[FAULT_COMMIT] = "failed commit",
 	};
 
 	ASSERT(fault < FAULT_COUNT);
@@ -315,6 +316,12 @@ static bool strike(struct sim *sim, enum sim_fault fault)
 	case FAULT_LAG:
 		node->store.lag_until = sim->now + a_while(sim, 2 * SIM_SECOND);
 		return true;
+	case FAULT_COMMIT: /* the same (sim_store.c) */
+		if (node->state != NODE_RUNNING && node->state != NODE_PULLING)
+			return false;
+		node->store.failing = true;
+		kv_memory_disk_fail(node->store.disk, sim_between(sim, 1, 3));
+		return false;
 	case FAULT_WRITE: /* counted when it is met (sim_disk.c) */
 		node->disk.failing = 1;
 		return false;
@@ -394,6 +401,8 @@ void sim_nemesis_calm(struct sim *sim)
 	choose_gone(sim);
 	sim->profile.trailing = CALM_TRAILING;
 	sim->profile.threshold = CALM_THRESHOLD;
+	sim->profile.pull_records = LIMIT_PULL_RECORDS;
+	sim->profile.pull_bytes = LIMIT_READ_BYTES;
 	for (unsigned i = 1; i <= sim->node_count; i++) {
 		struct sim_node *node = &sim->nodes[i];
 
@@ -401,6 +410,9 @@ void sim_nemesis_calm(struct sim *sim)
 		node->disk.failing = 0;
 		node->disk.stalled_until = node->disk.slow_until = 0;
 		node->store.lag_until = 0;
+		node->store.failing = false;
+		if (node->store.disk != NULL)
+			kv_memory_disk_fail(node->store.disk, 0);
 		for (unsigned j = 1; j <= sim->node_count; j++) {
 			sim->links[i][j].cuts = 0;
 			sim->links[i][j].slow_until = 0;

@@ -210,7 +210,7 @@ static void make_guard(struct sim_node *node)
 		.peer_in_flight_messages = 1024,
 		.keeper = sim_disk_keeper(node),
 		.loaded = node->disk.noted,
-		.store_applied_index = node->store.durable.index,
+		.store_applied_index = node->store.applied.index,
 		.arg = node,
 		.became_leader = on_became_leader,
 		.fail = on_fail,
@@ -256,6 +256,8 @@ void sim_node_boot(struct sim_node *node, bool witness)
 
 	ASSERT(node->state != NODE_RUNNING && node->state != NODE_CLOSING);
 	node->epoch++;
+	if (node->state != NODE_PULLING)
+		sim_store_open(node);
 	node->state = NODE_RUNNING;
 	node->paused = node->dying = node->failed = false;
 	node->leader_term = 0;
@@ -285,10 +287,10 @@ void sim_node_boot(struct sim_node *node, bool witness)
 		sim_violation(sim, "node %u does not start: %s", node->number,
 			      raft_errmsg(node->raft));
 	sim_trace(sim, "node %u boots: term %llu, last index %llu, applied %" PRIu64, node->number,
-		  node->raft->current_term, raft_last_index(node->raft), node->store.durable.index);
+		  node->raft->current_term, raft_last_index(node->raft), node->store.applied.index);
 	sim_node_after(node);
 	if (witness && node->state == NODE_RUNNING)
-		sim_store_witness(node);
+		sim_pull_witness(node);
 }
 
 /* ---- what the others hear of an end ---- */
@@ -420,13 +422,13 @@ static void on_raft_closed(struct raft *raft)
 	node->fsm = NULL;
 	node->raft = NULL;
 	node->state = NODE_PULLING;
-	sim_store_pull(node);
+	sim_pull_begin(node);
 }
 
 void sim_node_close(struct sim_node *node)
 {
 	sim_trace(node->sim, "node %u closes raft to pull up to %" PRIu64, node->number,
-		  node->store.pull.applied_index);
+		  node->store.pull.asked.applied_index);
 	add_counters(node);
 	node->state = NODE_CLOSING;
 	node->raft->data = node;
@@ -455,7 +457,9 @@ void sim_node_after(struct sim_node *node)
 		return;
 	}
 	sim_check_node(node);
-	if (node->store.pull_wanted && !node->witness)
+	if (!sim_node_leads(node) && !barrier_is_idle(&node->barrier))
+		barrier_drop(&node->barrier);
+	if (node->store.pull.wanted && !node->witness)
 		sim_node_close(node);
 }
 

@@ -17,7 +17,7 @@ static void draw_speeds(struct sim *sim, struct sim_profile *profile)
 	profile->disk_min = PICK(sim, 50, 300, 2000);
 	profile->disk_max = profile->disk_min + PICK(sim, 200, 4000, 20000);
 	profile->apply_max = PICK(sim, 50, 500, 5000);
-	profile->client_interval = PICK(sim, 1000, 3000, 3000, 10000);
+	profile->client_interval = PICK(sim, 2000, 4000, 4000, 10000);
 	profile->payload_max = (unsigned)PICK(sim, 64, 64, 1024, 4096);
 	/* Small writes never overload a cluster: whatever waits, waits for another reason. */
 	profile->uncommitted_max = profile->payload_max == 64 ? SIM_INDEXES : 400;
@@ -35,6 +35,16 @@ static void draw_raft(struct sim *sim, struct sim_profile *profile)
 	profile->in_flight_bytes = PICK(sim, 32 * 1024, 256 * 1024);
 }
 
+/* Settings of the store, as small as they may be in some seeds. */
+static void draw_store(struct sim *sim, struct sim_profile *profile)
+{
+	profile->tail_bytes_max = PICK(sim, 16 * KIB, 64 * KIB, MIB);
+	profile->pull_records = (uint32_t)PICK(sim, 3, 50, LIMIT_PULL_RECORDS);
+	profile->pull_bytes = PICK(sim, 400, 16 * KIB, LIMIT_READ_BYTES);
+	profile->trim_chance = (unsigned)PICK(sim, 0, 50, 500);
+	profile->flush_chance = (unsigned)PICK(sim, 1, 20, 200);
+}
+
 /* Each fault is left out by some seeds, so that what it hides is seen too. */
 static void draw_faults(struct sim *sim, struct sim_profile *profile)
 {
@@ -44,7 +54,7 @@ static void draw_faults(struct sim *sim, struct sim_profile *profile)
 		[FAULT_CUT_ONE] = 60,  [FAULT_RESET] = 60,     [FAULT_DELAY] = 60,
 		[FAULT_STALL] = 100,   [FAULT_SLOW_DISK] = 40, [FAULT_PAUSE] = 60,
 		[FAULT_TRANSFER] = 60, [FAULT_WRITE] = 20,     [FAULT_LAG] = 40,
-		[FAULT_MEMBER] = 60,
+		[FAULT_MEMBER] = 60,   [FAULT_COMMIT] = 30,
 	};
 
 	profile->nemesis_interval = PICK(sim, 200, 450, 900) * SIM_MS;
@@ -56,5 +66,6 @@ void sim_profile_draw(struct sim *sim)
 {
 	draw_speeds(sim, &sim->profile);
 	draw_raft(sim, &sim->profile);
+	draw_store(sim, &sim->profile);
 	draw_faults(sim, &sim->profile);
 }

@@ -1,10 +1,8 @@
 /*
- * The store of a node, as small as it can be: the state is a running hash over all commands. What the
- * state machine hands on waits for the apply thread; what is applied waits for a flush. A crash loses
- * both. A snapshot waits for the flush, on a worker. A store that does not cover a manifest pulls from a
- * peer that does, while raft is not running.
+ * The store of a node: the real one, on a disk in memory. What the state machine hands on waits for the
+ * apply thread; what is applied waits for a flush, which comes soon or late; a crash loses both. A
+ * snapshot waits for the flush, on a worker. After a flush, superseded checkpoints may be trimmed.
  */
-#include "base/bytes.h"
 #include "base/checksum.h"
 #include "tests/sim/sim.h"
 
@@ -12,28 +10,134 @@
 #include <string.h>
 
 #define LAG_COMMANDS 64 /* waiting to be applied; beyond, no more entries are taken */
+#define FLUSH_AGE_US (1500 * SIM_MS)
+#define TRIM_STEPS   8
 
-/* ---- the flush ---- */
+void sim_store_refresh(struct sim_node *node)
+{
+	struct store_status status;
+
+	store_get_status(node->store.store, &status);
+	node->store.applied = (struct sim_state){
+		.index = status.applied_index, .position = status.head, .hash = status.hash};
+	node->store.durable_index = status.durable_index;
+	node->store.durable_position = status.durable_position;
+}
+
+void sim_store_fail(struct sim_node *node, const struct error *error)
+{
+	if (!node->store.failing) {
+		sim_violation(node->sim, "node %u: its store fails: %.200s", node->number,
+			      error->message);
+		return;
+	}
+	node->sim->outcome.faults[FAULT_COMMIT]++;
+	node->sim->outcome.seen[SEEN_COMMIT_FAILED]++;
+	node->failed = true;
+	node->failure = *error;
+	if (node->state == NODE_RUNNING)
+		return;
+	sim_trace(node->sim, "node %u stops itself: %s", node->number, error->message);
+	node->sim->outcome.stops++;
+	sim_node_crash(node, FAULT_CRASH);
+	sim_node_restart_in(node, sim_between(node->sim, 50 * SIM_MS, 500 * SIM_MS));
+}
+
+/* ---- flush and trim ---- */
+
+static void trim(struct sim_node *node)
+{
+	struct store_status before, after;
+	struct error error;
+	bool again = true;
+	int rc = 0;
+
+	store_get_status(node->store.store, &before);
+	for (unsigned i = 0; rc == 0 && again && i < TRIM_STEPS; i++)
+		rc = store_trim(node->store.store, &again, &error);
+	if (rc != 0) {
+		sim_store_fail(node, &error);
+		return;
+	}
+	store_get_status(node->store.store, &after);
+	node->sim->outcome.seen[SEEN_TRIM] += after.superseded < before.superseded;
+}
 
 static void run_flush(struct sim *sim, struct sim_node *node, void *data)
 {
-	(void)sim;
+	struct sim_store *store = &node->store;
+	struct error error;
+
 	(void)data;
-	node->store.flushing = false;
-	node->store.durable = node->store.applied;
+	store->flushing = false;
+	int rc = store_flush(store->store, &error);
+
+	if (rc != 0)
+		sim_store_fail(node, &error);
+	else if (sim_chance(sim, sim->profile.trim_chance))
+		trim(node);
+	sim->outcome.seen[SEEN_FLUSH] += rc == 0;
+	sim_store_refresh(node);
+	sim_node_after(node);
 }
 
-static void begin_flush(struct sim_node *node)
+static void begin_flush(struct sim_node *node, uint64_t longest)
 {
 	struct sim *sim = node->sim;
 
 	if (node->store.flushing)
 		return;
 	node->store.flushing = true;
-	sim_after(sim, sim_between(sim, 2 * SIM_MS, 60 * SIM_MS), "flush", run_flush, node, NULL);
+	sim_after(sim, sim_between(sim, 2 * SIM_MS, longest), "flush", run_flush, node, NULL);
+}
+
+static void run_aged(struct sim *sim, struct sim_node *node, void *data)
+{
+	(void)data;
+	begin_flush(node, 60 * SIM_MS);
+	sim_after(sim, sim_between(sim, SIM_MS, FLUSH_AGE_US), "age", run_aged, node, NULL);
 }
 
 /* ---- the apply thread ---- */
+
+struct applying {
+	struct sim_node *node;
+	const struct sim_batch *batch;
+};
+
+static void on_decided(void *arg, uint32_t item, const struct outcome *outcome)
+{
+	const struct applying *applying = arg;
+
+	sim_verify_outcome(applying->node, applying->batch, item, outcome);
+}
+
+static void apply_command(struct sim_node *node, struct sim_command *command)
+{
+	struct sim *sim = node->sim;
+	struct sim_batch *batch = sim_batch_find(sim, command->index, command->term);
+	struct applying applying = {node, batch};
+	struct apply_sink sink = {on_decided, &applying};
+	struct apply_result result;
+	struct error error;
+
+	if (batch == NULL) {
+		sim_violation(sim,
+			      "node %u applies a command that nobody proposed at index %" PRIu64,
+			      node->number, command->index);
+		return;
+	}
+	sim_verify_decide(sim, batch);
+	int rc = store_apply(node->store.store, command->index, command->body, command->size, &sink,
+			     &result, &error);
+
+	command->body = NULL;
+	sim_store_refresh(node);
+	if (rc != 0)
+		sim_violation(sim, "node %u: %.200s", node->number, error.message);
+	sim_check_applied(node, command);
+	sim_client_applied(node, batch);
+}
 
 static void apply_one(struct sim_node *node)
 {
@@ -45,14 +149,11 @@ static void apply_one(struct sim_node *node)
 	if (store->first == NULL)
 		store->last = &store->first;
 	store->queued--;
-	if (command->index > store->applied.index) {
-		store->applied.index = command->index;
-		store->applied.position++;
-		store->applied.hash = checksum64_seeded(&command->hash, sizeof command->hash,
-							store->applied.hash);
-	}
-	sim_check_applied(node, command);
-	sim_client_applied(node, command);
+	if (command->index > store->applied.index)
+		apply_command(node, command);
+	if (command->marker.passed != NULL)
+		command->marker.passed(command->marker.arg, store_head(store->store));
+	memory_free(command->body);
 	memory_free(command);
 }
 
@@ -65,12 +166,20 @@ static void run_apply(struct sim *sim, struct sim_node *node, void *data)
 
 	(void)data;
 	store->applying = false;
-	while (count-- > 0 && store->first != NULL)
+	while (count-- > 0 && store->first != NULL && !sim->outcome.violated)
 		apply_one(node);
-	if (sim_chance(sim, 20))
-		begin_flush(node);
+	if (store_is_full(store->store)) {
+		sim->outcome.seen[SEEN_STORE_FULL]++;
+		begin_flush(node, 5 * SIM_MS);
+	} else if (sim_chance(sim, sim->profile.flush_chance)) {
+		begin_flush(node, 60 * SIM_MS);
+	}
+	if (sim_chance(sim, 10))
+		sim_verify_query(node);
 	if (store->first != NULL)
 		begin_apply(node);
+	sim_client_pump(node);
+	sim_node_after(node);
 }
 
 static void begin_apply(struct sim_node *node)
@@ -88,7 +197,7 @@ bool sim_store_accepts_entries(void *arg)
 {
 	const struct sim_node *node = arg;
 
-	return node->store.queued < LAG_COMMANDS;
+	return node->store.queued < LAG_COMMANDS && !store_is_full(node->store.store);
 }
 
 /* ---- what the state machine calls ---- */
@@ -97,19 +206,22 @@ static void on_apply(void *arg, uint64_t index, uint64_t term, struct span body)
 {
 	struct sim_node *node = arg;
 	struct sim_store *store = &node->store;
-	struct sim_command *command = memory_zeroed(1, sizeof *command);
+	struct sim_command *command;
 
-	ASSERT(body.size >= 8);
+	ASSERT(body.size >= COMMAND_HEADER_BYTES);
 	/* What a witness hears comes again when it starts as what it should be. */
-	if (node->witness)
+	if (node->witness || store->pull.wanted)
 		return;
 	if (index <= store->handed && !node->dying)
 		sim_violation(node->sim, "node %u: command %" PRIu64 " handed on after %" PRIu64,
 			      node->number, index, store->handed);
+	command = memory_zeroed(1, sizeof *command);
 	command->index = index;
 	command->term = term;
-	command->id = bytes_le64(body.data);
-	command->hash = sim_hash(body.data, body.size);
+	command->body = memory_copy(body.data, body.size);
+	command->size = body.size;
+	if (body.data[0] == COMMAND_TERM)
+		barrier_committed(&node->barrier, index, &command->marker);
 	store->handed = index;
 	*store->last = command;
 	store->last = &command->next;
@@ -122,7 +234,7 @@ static bool on_snapshot_begin(void *arg, uint64_t index)
 {
 	struct sim_node *node = arg;
 
-	if (node->store.pull_wanted || node->dying || sim_chance(node->sim, 100))
+	if (node->store.pull.wanted || node->witness || node->dying || sim_chance(node->sim, 100))
 		return false;
 	node->store.snapshot_index = index;
 	return true;
@@ -132,41 +244,45 @@ bool sim_store_snapshot_ready(struct sim_node *node)
 {
 	const struct sim_store *store = &node->store;
 
-	if (store->pull_wanted || store->durable.index >= store->snapshot_index)
+	if (store->pull.wanted || store->durable_index >= store->snapshot_index)
 		return true;
-	begin_flush(node);
+	begin_flush(node, 60 * SIM_MS);
 	return false;
 }
 
 static int on_snapshot_wait(void *arg, uint64_t index, struct manifest *manifest)
 {
 	const struct sim_node *node = arg;
-	const struct sim_state *durable = &node->store.durable;
 
-	if (durable->index < index)
+	if (node->store.durable_index < index)
 		return -ETIMEDOUT;
-	*manifest = (struct manifest){
-		.applied_index = durable->index,
-		.position = durable->position,
-		.hash = durable->hash,
-	};
+	store_get_manifest(node->store.store, manifest);
 	return 0;
+}
+
+static bool covers(struct sim_node *node, const struct manifest *manifest)
+{
+	struct store_status status;
+
+	store_get_status(node->store.store, &status);
+	return !status.ingesting && (manifest->applied_index <= status.applied_index ||
+				     manifest->applied_index <= node->store.handed);
 }
 
 static void on_restore(void *arg, const struct manifest *manifest)
 {
 	struct sim_node *node = arg;
-	struct sim_store *store = &node->store;
-	uint64_t reached = store->applied.index;
+	struct sim_pull *pull = &node->store.pull;
 
 	node->sim->outcome.restores++;
 	sim_check_manifest(node, manifest);
-	if (store->handed > reached)
-		reached = store->handed;
-	if (store->pull_wanted || reached < manifest->applied_index) {
-		store->pull_wanted = true;
-		store->pull = *manifest;
-	}
+	if (covers(node, manifest) && !pull->wanted)
+		return;
+	/* Later snapshots need not have later manifests. */
+	if (node->witness && manifest->applied_index <= pull->asked.applied_index)
+		return;
+	pull->wanted = true;
+	pull->asked = *manifest;
 }
 
 static void on_fail(void *arg, const struct error *error)
@@ -189,82 +305,61 @@ struct fsm_downstream sim_store_downstream(struct sim_node *node)
 	};
 }
 
+/* ---- lives ---- */
+
+static void forget_queue(struct sim_store *store)
+{
+	while (store->first != NULL) {
+		struct sim_command *next = store->first->next;
+
+		memory_free(store->first->body);
+		memory_free(store->first);
+		store->first = next;
+	}
+	store->last = &store->first;
+	store->queued = 0;
+}
+
+void sim_store_open(struct sim_node *node)
+{
+	struct sim_store *store = &node->store;
+	struct store_identity identity = {.cluster_id = "simulated", .node_id = node->number};
+	struct store_options options = {.tail_bytes_max = node->sim->profile.tail_bytes_max};
+	struct store_status status;
+	struct error error;
+	int rc = 0;
+
+	if (store->store != NULL)
+		store_close(store->store);
+	if (store->disk == NULL)
+		store->disk = kv_memory_disk_new();
+	kv_memory_disk_fail(store->disk, 0);
+	store->failing = false;
+	options.kv = kv_memory_open(store->disk);
+	rc = store_open(&store->store, &options, &error);
+	ASSERT(rc == 0);
+	struct store_identity stored;
+
+	if (store_get_identity(store->store, &stored, &error) != 0)
+		rc = store_set_identity(store->store, &identity, &error);
+	ASSERT(rc == 0);
+	store_get_status(store->store, &status);
+	node->sim->outcome.seen[SEEN_PULL_AGAIN] += status.ingesting;
+	node->clock_offset = (int64_t)sim_between(node->sim, 0, 2000000000) - 1000000000;
+	sim_store_refresh(node);
+}
+
 void sim_store_reset(struct sim_node *node)
 {
 	struct sim_store *store = &node->store;
 
-	store->applied = store->durable;
-	store->first = NULL;
-	store->last = &store->first;
+	forget_queue(store);
 	store->handed = store->snapshot_index = 0;
-	store->queued = 0;
 	store->applying = store->flushing = false;
 	store->lag_until = 0;
-	store->pull_wanted = false;
-}
-
-/* ---- pulling ---- */
-
-#define POLL_US     (100 * SIM_MS)
-#define POLLS_ALONE 15 /* then others may wait for this node's vote */
-
-static bool somebody_has(const struct sim *sim, uint64_t index)
-{
-	for (unsigned i = 1; i <= sim->node_count; i++) {
-		const struct sim_node *node = &sim->nodes[i];
-
-		if (sim_node_is_up(node) && !node->paused && node->store.applied.index >= index)
-			return true;
-	}
-	return false;
-}
-
-static void run_pull(struct sim *sim, struct sim_node *node, void *data)
-{
-	struct sim_store *store = &node->store;
-	const struct manifest *manifest = &store->pull;
-
-	(void)data;
-	if (node->paused || !somebody_has(sim, manifest->applied_index)) {
-		if (!node->paused && ++store->pull_polls > POLLS_ALONE) {
-			sim->outcome.witnesses++;
-			sim_node_boot(node, true);
-		} else {
-			sim_after(sim, POLL_US, "pull", run_pull, node, NULL);
-		}
-		return;
-	}
-	store->durable = (struct sim_state){
-		.index = manifest->applied_index,
-		.position = manifest->position,
-		.hash = manifest->hash,
-	};
-	sim->outcome.pulls++;
-	sim_node_boot(node, false);
-}
-
-void sim_store_pull(struct sim_node *node)
-{
-	struct sim *sim = node->sim;
-
-	ASSERT(node->state == NODE_PULLING);
-	node->store.pull_polls = 0;
-	sim_after(sim, sim_between(sim, 20 * SIM_MS, 1500 * SIM_MS), "pull", run_pull, node, NULL);
-}
-
-static void run_witness(struct sim *sim, struct sim_node *node, void *data)
-{
-	(void)data;
-	/* The manifest that it waits for may have become a newer one. */
-	if (!node->paused && somebody_has(sim, node->store.pull.applied_index))
-		sim_node_close(node);
-	else
-		sim_after(sim, POLL_US, "witness", run_witness, node, NULL);
-}
-
-void sim_store_witness(struct sim_node *node)
-{
-	ASSERT(node->witness);
-	sim_trace(node->sim, "node %u is a witness", node->number);
-	sim_after(node->sim, POLL_US, "witness", run_witness, node, NULL);
+	store->pull.wanted = false;
+	barrier_init(&node->barrier);
+	sim_store_refresh(node);
+	sim_after(node->sim, sim_between(node->sim, SIM_MS, FLUSH_AGE_US), "age", run_aged, node,
+		  NULL);
 }

@@ -9,6 +9,8 @@ static void begin(struct sim *sim, const struct sim_options *options)
 	sim->outcome.nodes = options->nodes;
 	sim->node_count = options->nodes + 1;
 	sim->truth = memory_zeroed(SIM_INDEXES, sizeof *sim->truth);
+	sim->batches = memory_zeroed(SIM_INDEXES, sizeof *sim->batches);
+	buffer_init(&sim->ids);
 	ASSERT(sim->node_count <= SIM_NODES);
 	sim_profile_draw(sim);
 	for (unsigned i = 1; i <= sim->node_count; i++) {
@@ -16,7 +18,6 @@ static void begin(struct sim *sim, const struct sim_options *options)
 		sim->nodes[i].number = i;
 		snprintf(sim->nodes[i].address, sizeof sim->nodes[i].address, "%u", i);
 		sim_disk_reset(&sim->nodes[i]);
-		sim_store_reset(&sim->nodes[i]);
 	}
 	for (unsigned i = 1; i <= options->nodes; i++)
 		sim_node_boot(&sim->nodes[i], false);
