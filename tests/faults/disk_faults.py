@@ -198,7 +198,8 @@ class PowerCut(Fault):
     def cut(self, numbers):
         in_part = self.random.random() < 0.6
         with self.plan("power cut", node=numbers[0] if len(numbers) == 1 else 0, part=in_part):
-            self.hold(0, 0.5)
+            self.slow_down(numbers, 20000)  # so that some of it is under way
+            self.hold(0.1, 0.6)
             kill_at_once(self.cluster, numbers)
             undone, lost = 0, 0
             for number in numbers:
@@ -212,10 +213,15 @@ class PowerCut(Fault):
                 powercut.clean(journal)
             self.details["writes taken back"] = self.details.get("writes taken back", 0) + undone
             self.details["writes not synced"] = self.details.get("writes not synced", 0) + lost
-            self.hit()
+            self.hit(lost > 0)
+            self.slow_down(numbers, 0)
             self.hold(0.1, 1.5)
             self.restart(numbers)
         self.release(*numbers)
+
+    def slow_down(self, numbers, delay_us):
+        for number in numbers:
+            self.cluster.controls[number].set(nodes.DELAY_US, delay_us)
 
     def restart(self, numbers):
         try:
@@ -255,7 +261,7 @@ FILES = {
 }
 
 
-class Damage(Fault):
+class Damage(DiskFault):
     """The node must refuse to start, or repair it, or notice it when it reads it; never serve it."""
 
     rest = (0.2, 1)
@@ -322,7 +328,8 @@ class Damage(Fault):
         try:
             self.cluster.read_all(node, system=True)
         except (OSError, ConnectionLost, NoAnswer, RpcError):
-            return "found on reading"
+            ended = self.wait_end(number, 2)
+            return "found when it was opened" if ended else "found on reading"
         return "goes on" if node.pid() is not None else "found while running"
 
     def ended_or_says(self, number):

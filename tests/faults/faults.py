@@ -365,10 +365,7 @@ class SlowReader(ClientFault):
             now = self.counters(number)
             stuck = now.get("unsent_bytes", 0) > 65536 or now.get("connections_cut", 0) > before
             self.hit(stuck and bool(sockets))
-            try:
-                memory = self.cluster[number].memory_bytes()
-            except (OSError, ValueError, IndexError):
-                memory = 0  # another fault has ended it
+            memory = own_memory(self.cluster[number].pid())
             if memory > self.MEMORY_MAX:
                 self.world.problem("memory", f"node {number} has {memory >> 20} MiB with 20 slow readers")
             for one in sockets:
@@ -392,6 +389,15 @@ class SlowReader(ClientFault):
             except OSError:
                 one.close()
         return made
+
+
+def own_memory(pid):
+    """Without the pages of files. 0: it does not run, another fault has ended it."""
+    try:
+        with open(f"/proc/{pid}/status", encoding="ascii") as file:
+            return next(int(line.split()[1]) * 1024 for line in file if line.startswith("RssAnon"))
+    except (OSError, StopIteration):
+        return 0
 
 
 class SlowLoris(ClientFault):

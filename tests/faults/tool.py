@@ -8,7 +8,6 @@ import threading
 import time
 import uuid
 
-from annal_rpc import POSITION
 from checker import Append, Received
 from cluster import program
 from workload import fingerprint_of
@@ -74,20 +73,35 @@ class ToolSubscriber(threading.Thread):
 
     def run(self):
         while not self.world.stop_all.is_set():
-            after = self.received.events[-1][POSITION] if self.received.events else 0
+            after = self.received.events[-1][0] if self.received.events else 0
             self.process = subprocess.Popen(
                 [program("annal"), "tail", "--all", "--after", str(after), "--output", "ndjson",
                  "--url", self.world.cluster.url()],
                 stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=os.environ,
             )
-            for line in self.process.stdout:
-                if not line.endswith("\n"):
-                    break  # ended in the middle of it
-                event = json.loads(line)
-                self.received.events.append((event["position"], uuid.UUID(event["id"]).bytes))
+            self.follow(self.process)
             self.process.wait()
             self.resumed += 1
             self.world.stop_all.wait(0.2)
+
+    def follow(self, process):
+        url = self.world.cluster.url()
+        members_changed = threading.Event()
+
+        def watch():  # it knows the nodes that it was told of
+            while not members_changed.wait(1) and self.world.cluster.url() == url:
+                pass
+            process.terminate()
+
+        watching = threading.Thread(target=watch, daemon=True)
+        watching.start()
+        for line in process.stdout:
+            if not line.endswith("\n"):
+                break  # ended in the middle of it
+            event = json.loads(line)
+            self.received.events.append((event["position"], uuid.UUID(event["id"]).bytes))
+        members_changed.set()
+        watching.join()
 
     def join(self, timeout=None):
         if self.process is not None:

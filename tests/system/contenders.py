@@ -92,9 +92,7 @@ class Worker(Client):
         position, epoch = found
         epoch = (epoch // 100 + 1) * 100 + self.number  # nobody else has the same
         params = {"consumer": self.consumer, "position": position, "epoch": epoch}
-        params["timeout_ms"] = CALL_TIMEOUT_MS
-        if found != (0, 0):
-            params["if_position"] = position
+        params.update(if_position=position, timeout_ms=CALL_TIMEOUT_MS)  # none stored: 0
         mine = Checkpoint(self.consumer, position, epoch, time.monotonic())
         done = self.attempt(params, "checkpoint_put")
         self.keep(mine, done.outcome)
