@@ -62,7 +62,8 @@ long syscall(long number, ...)
 	long answer = libc_syscall()(number, arguments[0], arguments[1], arguments[2], arguments[3],
 				     arguments[4], arguments[5]);
 
-	if (number == SYS_io_submit && answer < 0)
+	/* These two say that a file system cannot do it: libraft asks at its start. */
+	if (number == SYS_io_submit && answer < 0 && errno != EINVAL && errno != EOPNOTSUPP)
 		errno = EAGAIN;
 	return answer;
 }

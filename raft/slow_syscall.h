@@ -8,7 +8,8 @@
  * And it never tells anybody of a write that io_submit(2) refuses on the loop thread with another error
  * than EAGAIN, when that write was started by the end of the one before: the append never ends, the node
  * runs on without a log. After EAGAIN it tries again on a thread of its pool, and how that ends is told: so
- * every error of io_submit is shown as EAGAIN.
+ * every error of io_submit is shown as EAGAIN, but for those by which libraft finds out, before it writes,
+ * what a file system cannot do.
  *
  * Source: libraft 0.15, src/uv_writer.c (uvWriterClose, UvWriterSubmit), src/uv_append.c
  * (uvAliveSegmentWriteCb) and src/syscall.c.

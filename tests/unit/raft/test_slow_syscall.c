@@ -54,12 +54,27 @@ static void a_write_that_is_refused_is_to_be_tried_again(void **state)
 	assert_int_equal(syscall(SYS_io_destroy, context), 0);
 }
 
+/* By this libraft knows a file system that cannot write so. */
+static void what_is_not_supported_is_said(void **state)
+{
+	struct iocb request = {.aio_lio_opcode = UINT16_MAX, .aio_fildes = STDERR_FILENO};
+	struct iocb *requests[] = {&request};
+	aio_context_t context = 0;
+
+	(void)state;
+	assert_int_equal(syscall(SYS_io_setup, 4L, &context), 0);
+	assert_int_equal(syscall(SYS_io_submit, context, 1L, requests), -1);
+	assert_int_equal(errno, EINVAL);
+	assert_int_equal(syscall(SYS_io_destroy, context), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_context_is_gone_soon_after),
 		cmocka_unit_test(other_calls_answer_as_ever),
 		cmocka_unit_test(a_write_that_is_refused_is_to_be_tried_again),
+		cmocka_unit_test(what_is_not_supported_is_said),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
