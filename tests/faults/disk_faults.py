@@ -101,7 +101,7 @@ class SmallDisk(DiskFault):
         with self.plan("fill", node=number, leave=leave):
             self.on_small_disk(node)
             self.revive(number)
-            filler = os.path.join(node.data, "..", "full", "filler")
+            filler = os.path.join(node.folder, "full", "filler")
             full = self.fill(filler, leave)
             self.hold(2, 5)
             ended = node.pid() is None
