@@ -338,6 +338,10 @@ static void expire(struct annal_client *client, struct call *call)
 		decode_error_set(error, ANNAL_TIMEOUT,
 				 "not confirmed within %u ms, it may still happen; last: %.380s",
 				 call->timeout_ms, client->retry_reason);
+	} else if (call->last_code == ANNAL_NOT_LEADER) {
+		decode_error_set(error, ANNAL_NO_LEADER,
+				 "no leader was found (tried %u times in %u ms); last: %.340s",
+				 call->attempts, call->timeout_ms, client->retry_reason);
 	} else if (call->last_code != ANNAL_OK) {
 		decode_error_set(error, call->last_code, "%.380s (tried %u times in %u ms)",
 				 client->retry_reason, call->attempts, call->timeout_ms);

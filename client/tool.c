@@ -82,10 +82,6 @@ void tool_explain(const struct annal_error *error)
 			      expected, violation->actual, (int)violation->state.size,
 			      (const char *)violation->state.data);
 	}
-	if (error->code == ANNAL_CONDITION_FAILED)
-		tool_complain("  condition %" PRIu64 ": the event at position %" PRIu64
-			      " matches it",
-			      error->index, error->position);
 	if (error->code == ANNAL_CHECKPOINT_CONFLICT)
 		tool_complain("  stored is: position %" PRIu64 ", epoch %" PRIu64, error->position,
 			      error->epoch);
@@ -232,7 +228,9 @@ static const struct argp_option common_options[] = {
 	 "The cluster: annal://HOST:PORT[,HOST:PORT...][?OPTION=VALUE...] "
 	 "(else ANNAL_URL, else " URL_DEFAULT ")",
 	 10},
-	{"timeout", 't', "MS", 0, "How long a request may take, in milliseconds (default 5000)",
+	{"timeout", 't', "MS", 0,
+	 "How long a request may take, in milliseconds (default 5000; of `cluster` "
+	 "60000, of `backup` 3600000)",
 	 10},
 	{"output", 'o', "FORMAT", 0,
 	 "table, json or ndjson (default: table on a terminal, ndjson otherwise)", 10},

@@ -32,7 +32,8 @@ static void check_read(struct argp_state *state, struct read_arguments *argument
 		argp_error(state, "a stream is read whole: --query 'stream=NAME type=...' reads "
 				  "some of its events");
 	if ((arguments->all || chosen) == (arguments->stream != NULL))
-		argp_error(state, "a stream, --all, or which events (--type and so on) is wanted");
+		argp_error(state, "one of these is wanted: a stream, --all, or which events "
+				  "(--type and so on)");
 	if (arguments->stream != NULL && arguments->read.system)
 		argp_error(state, "--system goes with --all");
 	if (chosen && arguments->read.system)

@@ -38,7 +38,8 @@ static void check(struct argp_state *state, const struct arguments *arguments)
 		argp_error(state, "a stream is followed whole: --query 'stream=NAME type=...' "
 				  "follows some of its events");
 	if ((arguments->all || chosen) == (arguments->stream != NULL))
-		argp_error(state, "a stream, --all, or which events (--type and so on) is wanted");
+		argp_error(state, "one of these is wanted: a stream, --all, or which events "
+				  "(--type and so on)");
 }
 
 static error_t parse(int key, char *argument, struct argp_state *state)

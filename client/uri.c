@@ -203,12 +203,13 @@ int uri_parse(const char *text, struct uri *uri, struct error *error)
 	struct uri parsed = {
 		.timeout_ms = LIMIT_TIMEOUT_MS_DEFAULT, .session = true, .follow = true};
 	size_t scheme = strlen(SCHEME);
+	int address = (int)strcspn(text, "?");
 
 	ASSERT(text != NULL && uri != NULL);
 	snprintf(parsed.client, sizeof parsed.client, "libannal");
 	if (strncasecmp(text, SCHEME, scheme) != 0)
-		return error_set(error, -EINVAL,
-				 "'%.200s' is no address of a cluster: %s is wanted", text, SHAPE);
+		return error_set(error, -EINVAL, "'%.*s' is no address of a cluster: %s is wanted",
+				 address < 200 ? address : 200, text, SHAPE);
 	const char *hosts = text + scheme;
 	size_t hosts_size = strcspn(hosts, "/?");
 	const char *rest = hosts + hosts_size;

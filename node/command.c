@@ -4,6 +4,7 @@
 #include "base/memory.h"
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 
 static void take(int *argc, char **argv, int at, int count)
 {
@@ -71,6 +72,17 @@ int command_read_settings(int argc, char **argv, const char *data_dir,
 				   all[first_operand]);
 	memory_free(all);
 	return status != 0 ? status : node_settings_prepare(settings, error);
+}
+
+bool command_help(int argc, char **argv, const char *text)
+{
+	for (int i = 0; i < argc; i++) {
+		if (strcmp(argv[i], "--help") != 0 && strcmp(argv[i], "-h") != 0)
+			continue;
+		puts(text);
+		return true;
+	}
+	return false;
 }
 
 int command_complain(enum node_exit code, const char *message)

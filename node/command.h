@@ -14,6 +14,8 @@ const char *command_take_value(int *argc, char **argv, const char *name);
 /* The settings in what is left, over those that `settings` has; prepared. -EINVAL and others. */
 int command_read_settings(int argc, char **argv, const char *data_dir,
 			  struct node_settings *settings, struct error *error);
+/* Whether `--help` or `-h` is there; then the text is printed. */
+bool command_help(int argc, char **argv, const char *text);
 /* Print the message; gives the code. */
 int command_complain(enum node_exit code, const char *message);
 /* The exit code for what an operating error is about. */

@@ -31,6 +31,7 @@ static const char usage[] =
 	"                                    make the data of a node from a backup\n"
 	"       annald recover --data DIR [--inspect | --accept-loss] [--SETTING VALUE]...\n"
 	"                                    go on with one node when most are gone for good\n"
+	"       annald verify|restore|recover --help\n"
 	"       annald --version | --help | --print-settings-markdown | --print-stats-markdown\n"
 	"\n"
 	"Runs a node of an annal cluster until SIGTERM or SIGINT. Every setting can be given in "
@@ -93,6 +94,8 @@ static bool handle_words(int argc, char **argv, int *code)
 {
 	struct buffer text;
 
+	if (handle_command(argc, argv, code))
+		return true;
 	buffer_init(&text);
 	for (int i = 1; i < argc; i++) {
 		if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
@@ -112,7 +115,7 @@ static bool handle_words(int argc, char **argv, int *code)
 		*code = print(&text);
 		return true;
 	}
-	return handle_command(argc, argv, code);
+	return false;
 }
 
 static int complain(int code, const struct error *error)

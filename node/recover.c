@@ -340,6 +340,8 @@ int recover_command(int argc, char **argv)
 	struct error error;
 	int lock_fd = -1;
 
+	if (command_help(argc, argv, usage))
+		return NODE_EXIT_OK;
 	recovery.inspect = command_take_flag(&argc, argv, "--inspect");
 	recovery.accepted = command_take_flag(&argc, argv, "--accept-loss");
 	recovery.data_dir = command_take_value(&argc, argv, "--data");

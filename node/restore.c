@@ -223,6 +223,8 @@ int restore_command(int argc, char **argv)
 	struct restore restore = {0};
 	struct error error;
 
+	if (command_help(argc, argv, usage))
+		return NODE_EXIT_OK;
 	if (argc < 1 || argv[0][0] == '-')
 		return command_complain(NODE_EXIT_USAGE, usage);
 	restore.file = argv[0];

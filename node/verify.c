@@ -3,6 +3,7 @@
 #include "base/assert.h"
 #include "base/memory.h"
 #include "base/settings.h"
+#include "node/command.h"
 #include "node/node.h"
 #include "storage/verify.h"
 #include <errno.h>
@@ -39,6 +40,10 @@ static void print_report(const char *path, const struct verify_report *report)
 					    "under a new id; the others bring its data back\n");
 }
 
+static const char usage[] =
+	"usage: annald verify DIR\n"
+	"Checks every record, index and hash in the data folder DIR of a node that does not run.";
+
 int verify_command(int argc, char **argv)
 {
 	char path[SETTING_TEXT_BYTES];
@@ -47,9 +52,10 @@ int verify_command(int argc, char **argv)
 	struct error error;
 	struct kv *kv;
 
+	if (command_help(argc, argv, usage))
+		return NODE_EXIT_OK;
 	if (argc != 1 || argv[0][0] == '-')
-		return complain(NODE_EXIT_USAGE,
-				"usage: annald verify DIR, the data-dir of a node");
+		return complain(NODE_EXIT_USAGE, usage);
 	if (snprintf(path, sizeof path, "%s/store", argv[0]) >= (int)sizeof path)
 		return complain(NODE_EXIT_USAGE, "the name of the folder is too long");
 	int status = kv_lmdb_open(&kv, &options, &error);

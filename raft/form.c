@@ -154,7 +154,7 @@ static unsigned verdict_data_lost(const struct form *form, struct handshake *wel
 		       "node %" PRIu64
 		       " of cluster %s was here before with another data directory. "
 		       "Its data is gone: remove it (annal cluster remove %" PRIu64
-		       ") and add it again under a new id, then start it with that id",
+		       "), start it under a new id, and add that one (annal cluster add)",
 		       id, form->cluster_name, id);
 }
 
@@ -199,8 +199,10 @@ static bool judge_basics(const struct form *form, const struct handshake *hello,
 	else if (knows_cluster(form->peers->cluster_id) && knows_cluster(hello->cluster_id) &&
 		 memcmp(form->peers->cluster_id, hello->cluster_id, CLUSTER_ID_BYTES) != 0)
 		verdict(welcome, HANDSHAKE_MISMATCH, 0,
-			"node %" PRIu64 " belongs to another cluster, which has the same name '%s'",
-			hello->from, form->cluster_name);
+			"node %" PRIu64 " belongs to another cluster, which has the same name '%s' "
+			"as that of node %" PRIu64 ": to join one, a node starts with an empty "
+			"folder and with initial-members that do not list it",
+			hello->from, form->cluster_name, form->node_id);
 	else
 		return false;
 	return true;

@@ -498,7 +498,7 @@ static void a_node_that_lost_its_data_must_not_come_back(void **state)
 	cluster_start(&cluster, node->id);
 	cluster_run_until(&cluster, node->failed);
 	assert_non_null(strstr(node->error.message, "with another data directory"));
-	assert_non_null(strstr(node->error.message, "add it again under a new id"));
+	assert_non_null(strstr(node->error.message, "start it under a new id"));
 	cluster_append_many(&cluster, 11, 10, 100);
 	cluster_close(&cluster);
 }
