@@ -225,6 +225,12 @@ int statvfs(const char *path, struct statvfs *answer)
 	return status;
 }
 
+int statvfs64(const char *path, struct statvfs64 *answer)
+{
+	_Static_assert(sizeof(struct statvfs) == sizeof *answer, "two names for one thing");
+	return statvfs(path, (struct statvfs *)answer);
+}
+
 /* ---- connections ---- */
 
 int connect(int fd, const struct sockaddr *address, socklen_t size)

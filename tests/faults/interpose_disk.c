@@ -355,6 +355,11 @@ int posix_fallocate(int fd, off_t offset, off_t size)
 	return error != 0 ? error : next(fd, offset, size);
 }
 
+int posix_fallocate64(int fd, off64_t offset, off64_t size)
+{
+	return posix_fallocate(fd, offset, size);
+}
+
 static void note_emptied(const char *path)
 {
 	int fd = openat(AT_FDCWD, path, O_RDWR | O_CLOEXEC);

@@ -6,7 +6,7 @@ import socket
 import time
 
 import nodes
-from annal_rpc import ConnectionLost, NoAnswer, RpcError
+from annal_rpc import REQUEST, RESPONSE, ConnectionLost, NoAnswer, RpcError, packed
 from faults import Fault
 
 CHANGE_SECONDS = 40
@@ -230,24 +230,27 @@ class FewFiles(LimitFault):
 
     def press(self, number):
         host, port = self.cluster[number].address.rsplit(":", 1)
-        refused, made = 0, []
+        made = []
         for _ in range(40):
             try:
                 one = socket.create_connection((host, int(port)), timeout=0.5)
+                one.sendall(packed([REQUEST, 1, "ping", []]))
                 made.append(one)
             except OSError:
-                refused += 1
+                break
         self.hold(1, 4)
+        served = sum(self.was_served(one) for one in made)
         for one in made:
-            one.setblocking(False)
-            try:
-                refused += one.recv(1000) == b"" or 1  # told, or closed
-            except BlockingIOError:
-                pass
-            except OSError:
-                refused += 1
             one.close()
-        return refused > 0
+        return served < 40
+
+    @staticmethod
+    def was_served(connection):
+        connection.setblocking(False)
+        try:
+            return connection.recv(1000)[:2] == bytes([0x94, RESPONSE])
+        except OSError:  # cut off, or left waiting
+            return False
 
 
 class LittleMemory(LimitFault):
