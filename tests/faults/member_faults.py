@@ -12,9 +12,9 @@ from faults import Fault
 CHANGE_SECONDS = 40
 
 
-def ask_any(fault, method, params, seconds=CHANGE_SECONDS, done=()):
+def ask_any(fault, method, params, seconds=CHANGE_SECONDS, done=(), is_enough=None):
     """Ask nodes in turn until one has done it. True, or False with the last error in the details.
-    `done`: codes that mean that it was done before."""
+    `done`: codes that mean that it was done before; `is_enough`: asked after an error."""
     deadline = time.monotonic() + seconds
     reason = "nobody asked"
     while time.monotonic() < deadline:
@@ -28,8 +28,8 @@ def ask_any(fault, method, params, seconds=CHANGE_SECONDS, done=()):
                     return True
             except (OSError, ConnectionLost, NoAnswer, KeyError) as error:
                 reason = error
-        if fault.arena.stopping.is_set() and time.monotonic() > deadline - CHANGE_SECONDS / 2:
-            break
+            if is_enough is not None and is_enough():
+                return True
         time.sleep(0.2)
     fault.details[f"{method}: {str(reason)[:80]}"] = 1
     return False
@@ -58,8 +58,14 @@ def add_member(fault):
         "client_address": node.address,
         "role": "voter",
     }
-    ask_any(fault, "cluster_add", params)
-    joined = wait_for(fault, lambda: members(fault).get(node.number) == "voter")
+    # When the leader goes in the middle of it, the node is a member, and no voter yet.
+    ask_any(fault, "cluster_add", params, seconds=CHANGE_SECONDS / 2, is_enough=lambda: node.number in members(fault))
+    deadline = time.monotonic() + CHANGE_SECONDS
+    joined = False
+    while not joined and time.monotonic() < deadline:
+        joined = wait_for(fault, lambda: members(fault).get(node.number) == "voter", 2)
+        if not joined:
+            ask_any(fault, "cluster_assign", {"id": node.number, "role": "voter"}, seconds=1)
     if not joined:
         fault.world.problem("member-not-added", f"node {node.number}: {fault.details}")
     return node.number if joined else None

@@ -71,7 +71,7 @@ class PowerCutTest(InterposeCase):
     def test_what_was_synced_stays_and_the_rest_goes(self):
         text = self.FILE + (
             "os.pwrite(f, b'synced', 0); os.fsync(f)\n"
-            "os.pwrite(f, b'XXX', 1); os.pwrite(f, b'behind', 6)\n"
+            "os.pwrite(f, b'xyz', 1); os.pwrite(f, b'behind', 6)\n"
         )
         self.assertEqual(self.cut(text), (2, 2))
         self.assertEqual(self.content("f"), b"synced")
