@@ -11,6 +11,7 @@
  * the lists are so short that they are within the budget anyway.
  */
 #include "base/assert.h"
+#include "base/mutant.h"
 #include "storage/store_inside.h"
 
 #include <errno.h>
@@ -102,12 +103,12 @@ static int search_sides(struct deciding *deciding, struct error *error)
 	uint64_t after = deciding->after, first = deciding->first, last = deciding->last;
 	int rc = 0;
 
-	if (has_tables(deciding)) {
+	if (has_tables(deciding) && !MUTANT(TABLES_IGNORED)) {
 		rc = open_tables(deciding, error);
 		if (rc == 0)
 			rc = search(deciding, after + 1, last < first ? last : first - 1, error);
 	}
-	if (rc != 0 || deciding->found != 0 || !has_tail(deciding, last))
+	if (rc != 0 || deciding->found != 0 || !has_tail(deciding, last) || MUTANT(TAIL_IGNORED))
 		return rc;
 	open_tail(deciding);
 	return search(deciding, after + 1 > first ? after + 1 : first, last, error);

@@ -10,6 +10,7 @@
 #include "base/assert.h"
 #include "base/bytes.h"
 #include "base/memory.h"
+#include "base/mutant.h"
 #include "storage/block.h"
 #include "storage/chunks.h"
 #include "storage/system.h"
@@ -406,7 +407,7 @@ static int put_lists(struct flush *flush, enum tables_list kind)
 	struct listing listing = {.kind = kind};
 	int rc = 0;
 
-	if (names->count == 0)
+	if (names->count == 0 || (MUTANT(TAGS_NOT_FLUSHED) && kind == TABLES_TAGS))
 		return 0;
 	struct name_order *order = order_names(names);
 	for (uint32_t i = 0; rc == 0 && i < names->count; i++)
@@ -441,7 +442,8 @@ static int put_id(struct flush *flush, const struct id_row *row)
 	bytes_set_be64(id, row->high);
 	bytes_set_be64(id + 8, row->low);
 	bytes_set_le64(position, row->position);
-	if (tables_id_is_v7(id) && memcmp(id, flush->state->greatest_v7, UUID_BYTES) > 0)
+	if (tables_id_is_v7(id) &&
+	    (memcmp(id, flush->state->greatest_v7, UUID_BYTES) > 0 || MUTANT(GREATEST_ID)))
 		memcpy(flush->state->greatest_v7, id, UUID_BYTES);
 	return kv_put(flush->txn, KV_EVENT_ID, span_of(id, UUID_BYTES), span_of(position, 8), false,
 		      flush->error);

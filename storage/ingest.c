@@ -7,6 +7,7 @@
 #include "base/assert.h"
 #include "base/checksum.h"
 #include "base/memory.h"
+#include "base/mutant.h"
 #include "storage/store_inside.h"
 #include "storage/system.h"
 
@@ -108,7 +109,8 @@ static void add_record(struct store *store, const struct record *record,
 		store->last_event = record->position;
 	}
 	pthread_rwlock_unlock(&store->tail.lock);
-	stream_cache_put(&store->cache, record->stream, facts);
+	if (!MUTANT(CACHE_STALE))
+		stream_cache_put(&store->cache, record->stream, facts);
 	atomic_store_explicit(&store->head_position, store->head.position, memory_order_release);
 }
 

@@ -3,6 +3,7 @@
 
 #include "base/assert.h"
 #include "base/memory.h"
+#include "base/mutant.h"
 #include "storage/ahead.h"
 #include "storage/flush.h"
 #include "storage/list.h"
@@ -70,7 +71,8 @@ int store_find_id(struct store *store, const uint8_t id[UUID_BYTES], uint64_t *p
 	struct kv_txn *txn;
 	uint64_t found = tail_find_id(&store->tail, id);
 
-	if (found == 0 && store->durable.position > 0 && !is_above_stored(store, id)) {
+	if (found == 0 && store->durable.position > 0 && !is_above_stored(store, id) &&
+	    !MUTANT(DUPLICATES_FORGOTTEN)) {
 		int rc = store_lookup_txn(store, &txn, error);
 
 		if (rc == 0)
@@ -424,7 +426,7 @@ static int apply_command(struct batch *batch, uint64_t index, const struct apply
 	if (store->ingesting)
 		return error_set(error, -EBUSY, "store %s: records are being ingested",
 				 store->kv->name);
-	if (index <= store->applied_index)
+	if (index <= store->applied_index && !MUTANT(APPLIED_TWICE))
 		return 0;
 	rc = command_parse(span_of(batch->body, batch->size), &command, error);
 	if (rc == 0)
@@ -541,7 +543,8 @@ void store_get_manifest(struct store *store, struct manifest *manifest)
 {
 	pthread_rwlock_rdlock(&store->tail.lock);
 	*manifest = (struct manifest){
-		.applied_index = store->durable.applied_index,
+		.applied_index = MUTANT(MANIFEST_AHEAD) ? store->applied_index
+							: store->durable.applied_index,
 		.position = store->durable.position,
 		.created = store->durable.created,
 		.hash = store->durable.hash,

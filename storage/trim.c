@@ -3,6 +3,7 @@
 
 #include "base/assert.h"
 #include "base/memory.h"
+#include "base/mutant.h"
 #include "storage/block_reader.h"
 #include "storage/chunks.h"
 #include "storage/list.h"
@@ -89,7 +90,8 @@ static int gather_stream(struct trim *trim, struct span name)
 			       ? tables_damage(trim->read->kv, trim->error, "a row of table stream")
 			       : rc;
 	const struct stream_facts *facts = &list.row.facts;
-	uint64_t superseded = facts->version - facts->first_version, count = superseded;
+	uint64_t superseded = facts->version - facts->first_version + MUTANT(TRIM_TAKES_LAST);
+	uint64_t count = superseded;
 	uint32_t number = (uint32_t)(trim->streams.size / sizeof stream);
 
 	if (share < QUOTA_MIN)
@@ -516,7 +518,7 @@ static int write_all(struct trim *trim)
 		block_reader_close(&trim->ahead);
 	}
 	block_reader_close(&trim->blocks);
-	trim->state->horizon = trim->state->position;
+	trim->state->horizon = MUTANT(HORIZON_FORGOTTEN) ? 0 : trim->state->position;
 	if (trim->took_last)
 		trim->state->last_block = trim->last_put;
 	return rc == 0 ? tables_put_state(trim->write, trim->state, trim->error) : rc;

@@ -90,7 +90,7 @@ static bool parse_range(const char *text, uint64_t *first, uint64_t *last)
 	return *end == '\0' && *first <= *last;
 }
 
-enum { KEY_ONE = 256, KEY_TRACE, KEY_EXPECT };
+enum { KEY_ONE = 256, KEY_TRACE, KEY_EXPECT, KEY_MUTANT, KEY_MUTANTS };
 
 static error_t on_argument(int key, char *value, struct argp_state *state)
 {
@@ -133,6 +133,14 @@ static error_t on_argument(int key, char *value, struct argp_state *state)
 	case KEY_EXPECT:
 		arguments->expect_violation = true;
 		return 0;
+	case KEY_MUTANT:
+		if (!sim_mutant_plant(value))
+			argp_error(state, "no mutant \"%s\" in this build; see --mutants", value);
+		return 0;
+	case KEY_MUTANTS:
+		for (unsigned i = MUTANT_NONE + 1; i < MUTANT_COUNT; i++)
+			printf("%s\t%s\n", sim_mutant_name(i), sim_mutant_text(i));
+		exit(0);
 	default:
 		return ARGP_ERR_UNKNOWN;
 	}
@@ -146,7 +154,11 @@ static const struct argp_option options[] = {
 	{"jobs", 'j', "JOBS", 0, "processes at once (one for each core)", 0},
 	{"one", KEY_ONE, "SEED", 0, "run this seed alone, and print its trace hash", 0},
 	{"trace", KEY_TRACE, NULL, 0, "with --one: print what happens", 0},
-	{"expect-violation", KEY_EXPECT, NULL, 0, "succeed when at least one seed fails", 0},
+	{"expect-violation", KEY_EXPECT, NULL, 0, "end at the first seed that fails, and succeed",
+	 0},
+	{"mutant", KEY_MUTANT, "NAME", 0,
+	 "plant this defect (a build of its own: make sim-mutants)", 0},
+	{"mutants", KEY_MUTANTS, NULL, 0, "list the defects that can be planted", 0},
 	{0},
 };
 
@@ -301,6 +313,10 @@ static void run_all(const struct arguments *arguments, struct totals *totals)
 
 	ASSERT(outcomes != MAP_FAILED);
 	while (totals->seeds < all) {
+		if (arguments->expect_violation && totals->violations > 0)
+			all = started;
+		if (totals->seeds == all)
+			break;
 		for (unsigned i = 0; i < arguments->jobs && started < all; i++) {
 			unsigned nodes = arguments->nodes != 0 ? arguments->nodes
 					 : started % 2 == 0    ? 3

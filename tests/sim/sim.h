@@ -16,6 +16,7 @@
 
 #include "base/assert.h"
 #include "base/memory.h"
+#include "base/mutant.h"
 #include "raft/apply.h"
 #include "raft/barrier.h"
 #include "raft/fsm.h"
@@ -125,6 +126,13 @@ struct sim_options {
 	unsigned rows;
 	bool trace; /* print each event */
 };
+
+/* ---- planted defects (sim_mutant.c): base/mutant.h ---- */
+
+const char *sim_mutant_name(enum mutant mutant);
+const char *sim_mutant_text(enum mutant mutant);
+/* False: there is none of that name, or none at all in this build. */
+bool sim_mutant_plant(const char *name);
 
 /* ---- clock and queue (sim_event.c) ---- */
 
@@ -364,9 +372,9 @@ struct sim_batch {
 
 struct sim_write {
 	uint64_t proposed_us;
-	uint64_t floor; /* what had been acknowledged by then: a position */
-	uint64_t index; /* 0: not acknowledged */
-	bool done;      /* acknowledged, or never will be */
+	uint64_t floor;       /* what had been acknowledged by then: a position */
+	uint64_t index, term; /* 0: not acknowledged */
+	bool done;            /* acknowledged, or never will be */
 	bool proposed;
 	struct sim_append *append;
 	enum answer_code code;

@@ -245,6 +245,8 @@ static void draw_conditions(struct sim *sim, struct sim_append *append)
 		uint64_t head = sim->model.head, back = sim_between(sim, 0, 4);
 
 		sim_draw_query(sim, &condition->query);
+		if (sim_chance(sim, 30)) /* all */
+			condition->query.count = 0;
 		if (sim_chance(sim, 100))
 			condition->after = sim_between(sim, 0, head);
 		else

@@ -149,6 +149,29 @@ static bool takes_writes(struct sim_node *node)
 		       node->raft->commit_index + node->sim->profile.uncommitted_max;
 }
 
+static void answer(struct sim *sim, struct sim_write *write, uint64_t index, uint64_t term)
+{
+	write->done = true;
+	write->index = index;
+	write->term = term;
+	sim->outcome.acknowledged++;
+	if (index > sim->acknowledged_index)
+		sim->acknowledged_index = index;
+	if (sim->calm && sim->calm_write == 0 && write->proposed_us >= sim->calm_since)
+		sim->calm_write = index;
+}
+
+/* A planted defect: before anything is decided. What will come of it is not known then. */
+static void answer_early(struct sim_node *node, uint64_t index, uint64_t first, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++) {
+		struct sim_write *write = &node->sim->writes[first + i];
+
+		write->code = ANSWER_TIMEOUT;
+		answer(node->sim, write, index, node->raft->current_term);
+	}
+}
+
 static void write_to(struct sim_node *node)
 {
 	struct sim *sim = node->sim;
@@ -160,11 +183,14 @@ static void write_to(struct sim_node *node)
 
 		first = i == 0 ? id : first;
 	}
-	if (propose(node, first, count) == 0)
-		for (unsigned i = 0; i < count; i++) {
-			sim->writes[first + i].done = true;
-			sim->writes[first + i].proposed = false;
-		}
+	uint64_t index = propose(node, first, count);
+
+	for (unsigned i = 0; index == 0 && i < count; i++) {
+		sim->writes[first + i].done = true;
+		sim->writes[first + i].proposed = false;
+	}
+	if (index != 0 && MUTANT(ACKNOWLEDGED_EARLY))
+		answer_early(node, index, first, count);
 	sim_node_after(node);
 }
 
@@ -195,15 +221,9 @@ static void acknowledge(struct sim_node *node, const struct sim_batch *batch, un
 
 	if (write->done)
 		return;
-	write->done = true;
-	write->index = batch->index;
+	answer(sim, write, batch->index, batch->term);
 	write->code = decided->code;
 	write->first_position = decided->first_position;
-	sim->outcome.acknowledged++;
-	if (batch->index > sim->acknowledged_index)
-		sim->acknowledged_index = batch->index;
-	if (sim->calm && sim->calm_write == 0 && write->proposed_us >= sim->calm_since)
-		sim->calm_write = batch->index;
 	if (decided->code != ANSWER_OK)
 		return;
 	if (!decided->duplicate && write->append->event_count > 0 &&
@@ -246,7 +266,9 @@ static void run_read(struct sim *sim, struct sim_node *node, void *data)
 {
 	struct reader *reader = data;
 
-	if (node->state != NODE_RUNNING || node->store.applied.position < reader->position) {
+	bool behind = node->store.applied.position < reader->position && !MUTANT(READ_AHEAD);
+
+	if (node->state != NODE_RUNNING || behind) {
 		if (++reader->tries < READ_TRIES)
 			sim_after(sim, READ_US, "read", run_read, node, reader);
 		return;
@@ -312,7 +334,10 @@ static void run_reader(struct sim *sim, struct sim_node *nobody, void *data)
 	reader->at = other->state == NODE_RUNNING && !other->witness ? other : node;
 	reader->floor = sim->acknowledged_position > sim->read_position ? sim->acknowledged_position
 									: sim->read_position;
-	barrier_add(&node->barrier, on_point, reader);
+	if (MUTANT(READ_AT_ONCE))
+		on_point(reader, store_head(node->store.store));
+	else
+		barrier_add(&node->barrier, on_point, reader);
 	sim_client_pump(node);
 	sim_node_after(node);
 }

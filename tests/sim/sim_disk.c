@@ -264,6 +264,10 @@ void sim_disk_crash(struct sim_node *node, bool power)
 		make_durable(disk, take_first(disk));
 	if (power)
 		disk->noted = disk->saved;
+	if (MUTANT(VOTE_FORGOTTEN))
+		disk->vote = disk->saved.vote = disk->noted.vote = 0;
+	if (MUTANT(LOG_NOT_SYNCED) && power && disk->count > 2)
+		truncate_entries(disk, disk->start + disk->count - 2);
 	sim_disk_reset(node);
 }
 

@@ -45,6 +45,8 @@ bool sim_model_matches(const struct sim_query *query, const struct sim_stored *s
 {
 	if (stored->stream >= SIM_STREAMS) /* system records match nothing */
 		return false;
+	if (query->count == 0) /* all */
+		return true;
 	for (unsigned i = 0; i < query->count; i++)
 		if (item_matches(&query->items[i], stored))
 			return true;

@@ -113,7 +113,7 @@ static int look_at_horizon(struct sim_node *node, const struct pull_page *page, 
 
 	if (has_hole && page->horizon > needed)
 		needed = page->horizon;
-	if (needed <= manifest->position)
+	if (needed <= manifest->position || MUTANT(NEWER_NOT_TAKEN))
 		return 0;
 	if (!page->has_manifest || page->manifest.position < needed ||
 	    page->manifest.applied_index < manifest->applied_index)
@@ -219,7 +219,7 @@ static void note(struct sim_node *node)
 		else if (rc == 0 && hash != pull->asked.hash)
 			sim_violation(node->sim, "node %u has pulled records of another cluster",
 				      node->number);
-		if (index > node->disk.noted.pulled_index)
+		if (index > node->disk.noted.pulled_index && !MUTANT(PULLED_NOT_NOTED))
 			node->disk.saved.pulled_index = node->disk.noted.pulled_index = index;
 	}
 	if (node->state == NODE_PULLING)

@@ -139,6 +139,25 @@ static void apply_command(struct sim_node *node, struct sim_command *command)
 	sim_client_applied(node, batch);
 }
 
+/* What the log replays was applied before: nothing may come of it. */
+static void apply_again(struct sim_node *node, struct sim_command *command)
+{
+	uint64_t head = store_head(node->store.store);
+	struct apply_result result;
+	struct error error;
+	int rc = store_apply(node->store.store, command->index, command->body, command->size, NULL,
+			     &result, &error);
+
+	command->body = NULL;
+	sim_store_refresh(node);
+	if (rc != 0)
+		sim_violation(node->sim, "node %u: %.200s", node->number, error.message);
+	sim_check_state(node);
+	if (store_head(node->store.store) != head)
+		sim_violation(node->sim, "node %u applies index %" PRIu64 " twice", node->number,
+			      command->index);
+}
+
 static void apply_one(struct sim_node *node)
 {
 	struct sim_store *store = &node->store;
@@ -151,6 +170,8 @@ static void apply_one(struct sim_node *node)
 	store->queued--;
 	if (command->index > store->applied.index)
 		apply_command(node, command);
+	else
+		apply_again(node, command);
 	if (command->marker.passed != NULL)
 		command->marker.passed(command->marker.arg, store_head(store->store));
 	memory_free(command->body);
@@ -244,19 +265,33 @@ bool sim_store_snapshot_ready(struct sim_node *node)
 {
 	const struct sim_store *store = &node->store;
 
-	if (store->pull.wanted || store->durable_index >= store->snapshot_index)
+	if (store->pull.wanted || store->durable_index >= store->snapshot_index ||
+	    (MUTANT(SNAPSHOT_NOT_FLUSHED) && store->applied.index >= store->snapshot_index))
 		return true;
 	begin_flush(node, 60 * SIM_MS);
 	return false;
+}
+
+static void tell_unflushed(const struct sim_node *node, struct manifest *manifest)
+{
+	struct store_status status;
+
+	store_get_status(node->store.store, &status);
+	manifest->applied_index = status.applied_index;
+	manifest->position = status.head;
+	manifest->created = status.created;
+	manifest->hash = status.hash;
 }
 
 static int on_snapshot_wait(void *arg, uint64_t index, struct manifest *manifest)
 {
 	const struct sim_node *node = arg;
 
-	if (node->store.durable_index < index)
+	if (node->store.durable_index < index && !MUTANT(SNAPSHOT_NOT_FLUSHED))
 		return -ETIMEDOUT;
 	store_get_manifest(node->store.store, manifest);
+	if (MUTANT(SNAPSHOT_NOT_FLUSHED))
+		tell_unflushed(node, manifest);
 	return 0;
 }
 

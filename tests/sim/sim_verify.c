@@ -374,10 +374,14 @@ void sim_verify_answers(struct sim *sim)
 
 	for (uint64_t i = 1; i <= sim->write_count; i++) {
 		const struct sim_write *write = &sim->writes[i];
-		uint8_t what = write->index == 0          ? ID_UNKNOWN
+		const struct sim_batch *batch = sim_batch_find(sim, write->index, write->term);
+		bool is_unknown = write->index == 0 || write->code == ANSWER_TIMEOUT;
+		uint8_t what = is_unknown                 ? ID_UNKNOWN
 			       : write->code == ANSWER_OK ? ID_STORED
 							  : ID_ABSENT;
 
+		if (write->index != 0 && (batch == NULL || !batch->is_decided))
+			sim_violation(sim, "acknowledged write %" PRIu64 " is lost", i);
 		for (unsigned j = 0; write->proposed && j < write->append->event_count; j++) {
 			uint64_t id = write->append->events[j].id;
 
