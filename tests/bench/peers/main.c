@@ -230,7 +230,7 @@ int main(int argc, char **argv)
 	if (chosen.servers_count < 2)
 		work_fail("--servers takes the leader and at least one more");
 	if (row->open_loop)
-		chosen.in_flight = WORK_OPERATIONS_MAX;
+		chosen.in_flight = store_open_loop_max;
 	if (chosen.in_flight * 2 > chosen.streams)
 		work_fail("%u in flight need at least twice as many streams", chosen.in_flight);
 	payload_init();

@@ -4,8 +4,8 @@
 #
 # Usage: tests/bench/peers/packages.sh FOLDER
 #
-# Below the folder: usr/ as the packages have it; lib/ with links to their shared libraries; versions
-# with a line for each package: name, version, `installed` or `unpacked`.
+# Below the folder: usr/ as the packages have it; lib/ with links to their shared libraries;
+# archives/.
 # What cannot be fetched is said, and tried again the next time; its store is left out of the run.
 set -u -o pipefail
 
@@ -30,17 +30,15 @@ fetch() {
 unpack() {
 	local package=$1 archive
 	for archive in "$folder/archives/${package}_"*.deb; do
-		dpkg-deb --fsys-tarfile "$archive" | tar -x -C "$folder" --wildcards './usr/*' || return 1
-		printf '%s %s unpacked\n' "$package" "$(dpkg-deb -f "$archive" Version)" \
-			>>"$folder/versions"
+		dpkg-deb --fsys-tarfile "$archive" | tar -x -C "$folder" --wildcards './usr/*' ||
+			return 1
 	done
 }
 
 provide() {
 	local package=$1
 	if is_installed "$package"; then
-		printf '%s %s installed\n' "$package" \
-			"$(dpkg-query -W -f '${Version}' "$package")" >>"$folder/versions"
+		return
 	elif fetch "$package" && unpack "$package"; then
 		printf '  FETCH %s\n' "$package"
 	else
@@ -60,7 +58,6 @@ link_libraries() {
 main() {
 	local package failed=0
 	mkdir -p "$folder/archives" "$folder/lib" || exit 1
-	: >"$folder/versions"
 	for package in "${packages[@]}"; do
 		provide "$package"
 	done

@@ -136,14 +136,19 @@ class Run:
                                                            APPEND_ROWS[name]))
             self.streams += BATCH_STREAMS
 
-    def reads(self, store, names):
-        streams = self.settings.fill_streams
-        events = streams * READ_BATCH
+    def fill(self, store, streams, events):
         filled = self.measure(store, "fill", streams,
                               {"in-flight": min(FILL_IN_FLIGHT, max(1, streams // 2)),
                                "batch": READ_BATCH})
         if filled["events"] != events:
             raise RowError(f"{filled['events']} of {events} events stored")
+        store.prepare_reads()
+
+    def reads(self, store, names):
+        streams = self.settings.fill_streams
+        events = streams * READ_BATCH
+        if names != ["deliver"]:
+            self.fill(store, streams, events)
         for name in names:
             options = dict(READ_ROWS[name])
             if name == "deliver":
@@ -197,8 +202,11 @@ class Run:
                 shutil.rmtree(folder, ignore_errors=True)
 
     def all(self):
+        for name in self.wanted(self.kind.same_rows):
+            self.rows[name] = {"same_as": self.kind.same_as}
         self.fresh(self.appends, self.wanted(APPEND_ROWS))
-        self.fresh(self.reads, self.wanted(READ_ROWS))
+        self.fresh(self.reads, [name for name in self.wanted(READ_ROWS)
+                                if name not in self.kind.same_rows])
         self.fresh(self.failovers, self.wanted(["failover"]))
         return self.rows
 

@@ -8,6 +8,8 @@
 #include "tests/bench/peers/work.h"
 
 extern const char store_name[];
+/* How many appends can be on their way in a row with a rate. */
+extern const uint32_t store_open_loop_max;
 
 enum store_place { STORE_LEADER, STORE_FOLLOWER };
 

@@ -16,6 +16,7 @@
 #define FLUSH_MS        90000
 
 const char store_name[] = "annal";
+const uint32_t store_open_loop_max = WORK_OPERATIONS_MAX;
 
 static struct annal_client *client;
 static uint32_t timeout_ms;

@@ -25,6 +25,7 @@
 #define ANSWER_MS    60000
 
 const char store_name[] = "etcd";
+const uint32_t store_open_loop_max = WORK_OPERATIONS_MAX;
 
 /* Numbers of the fields, from etcd's rpc.proto and kv.proto. */
 enum { COMPARE_RESULT = 1, COMPARE_KEY = 3, COMPARE_VERSION = 4, COMPARE_GREATER = 1 };

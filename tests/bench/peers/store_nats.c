@@ -26,6 +26,7 @@
 #define CONSUMER_BYTES 64u
 
 const char store_name[] = "nats";
+const uint32_t store_open_loop_max = WORK_OPERATIONS_MAX;
 
 /* Subscriptions; those of single streams begin at SUBSCRIPTION_READ. */
 enum {

@@ -15,12 +15,14 @@
 #include <time.h>
 
 #define CONNECTIONS_MAX 256u
-#define OPEN_LOOP       128u /* connections of a row that does not say how many are in flight */
+#define AFTER_KILL      4u   /* connections to the next leader: each takes its time */
+#define OPEN_LOOP       128u /* connections of a row with a rate */
 #define PAGE_TEXT       "1000"
 #define RETRY_NS        (5 * INT64_C(1000000))
 #define FOLLOW_POLL_US  1000 /* between two looks for new events */
 
 const char store_name[] = "postgres";
+const uint32_t store_open_loop_max = OPEN_LOOP;
 
 #define COLUMNS "global_position, stream_id, version, event_type, event_data, metadata, created_at"
 enum { COLUMN_POSITION = 0, COLUMN_STREAM = 1, COLUMN_VERSION = 2, COLUMN_DATA = 4 };
@@ -125,10 +127,11 @@ static void lane_close(struct lane *lane)
 void store_open(const struct work_options *options)
 {
 	bool reads = strcmp(options->row, "read-stream") == 0;
-	bool open_loop = options->in_flight > CONNECTIONS_MAX;
 
 	leader = options->servers[0];
-	lanes_count = open_loop ? OPEN_LOOP : options->in_flight;
+	lanes_count = options->in_flight;
+	if (lanes_count > CONNECTIONS_MAX)
+		work_fail("at most %u in flight: each has a connection", CONNECTIONS_MAX);
 	for (uint32_t i = 0; i < lanes_count; i++)
 		lane_open(&lanes[i], reads ? options->servers[1] : leader);
 }
@@ -286,6 +289,8 @@ static void find_leader(void)
 			continue;
 		leader = work.options.servers[i];
 		lost_leader = false;
+		if (lanes_count > AFTER_KILL)
+			lanes_count = AFTER_KILL;
 		for (uint32_t k = 0; k < lanes_count; k++)
 			lane_open(&lanes[k], leader);
 		return;

@@ -14,7 +14,7 @@
 #include <string.h>
 
 #define CONNECTIONS_MAX 256u
-#define OPEN_LOOP       128u /* connections of a row that does not say how many are in flight */
+#define OPEN_LOOP       128u /* connections of a row with a rate */
 #define SHA_BYTES       40
 #define ID_BYTES        64
 #define RETRY_NS        (5 * INT64_C(1000000))
@@ -23,6 +23,7 @@
 #define PAGE_TEXT       "1000" /* larger ones were slower */
 
 const char store_name[] = "redis";
+const uint32_t store_open_loop_max = OPEN_LOOP;
 
 static const char script[] =
 	"local n=redis.call('XLEN',KEYS[1]) "
@@ -325,10 +326,11 @@ static bool leads(const char *server)
 void store_open(const struct work_options *options)
 {
 	bool reads = strcmp(options->row, "read-stream") == 0;
-	bool open_loop = options->in_flight > CONNECTIONS_MAX;
 
 	leader = options->servers[0];
-	lanes_count = open_loop ? OPEN_LOOP : options->in_flight;
+	lanes_count = options->in_flight;
+	if (lanes_count > CONNECTIONS_MAX)
+		work_fail("at most %u in flight: each has a connection", CONNECTIONS_MAX);
 	if (!leads(leader))
 		work_fail("%s does not lead", leader);
 	open_lanes(reads ? options->servers[1] : leader);

@@ -62,13 +62,6 @@ class Packages:
 
     def __init__(self, folder):
         self.folder = folder
-        self.versions = {}
-        listing = os.path.join(folder, "versions")
-        if os.path.exists(listing):
-            with open(listing, encoding="utf-8") as file:
-                for line in file:
-                    name, version, _ = line.split()
-                    self.versions[name] = version
 
     def find(self, *places):
         """The first that is there: below the folder, or in the system."""
@@ -78,8 +71,14 @@ class Packages:
                     return path
         raise StoreError(f"{places[0]} is neither installed nor in {self.folder}")
 
-    def version(self, package):
-        return self.versions.get(package, "")
+    def version(self, *places):
+        """What the program says of itself."""
+        done = subprocess.run([self.find(*places), "--version"], env=self.environment(),
+                              capture_output=True, text=True, check=False)
+        match = re.search(r"\d+(\.\d+)+", done.stdout)
+        if match is None:
+            raise StoreError(f"{places[0]} does not tell its version: {done.stderr.strip()}")
+        return match.group(0)
 
     def environment(self):
         return {**os.environ, "LD_LIBRARY_PATH": os.path.join(self.folder, "lib")}
@@ -91,6 +90,7 @@ class Store:
     name = ""  # in the results
     program = ""  # bench-PROGRAM measures it
     promise = ""  # what an acknowledged append means
+    same_as, same_rows = "", ()  # rows in which it does nothing else than that store
     first_survives = False  # after a kill the client stays with a node that lives
 
     def __init__(self, packages, folder):
@@ -154,6 +154,9 @@ class Store:
     def restart(self, node):
         """Bring a killed node back, and wait until it has caught up."""
         raise NotImplementedError
+
+    def prepare_reads(self):
+        """What somebody who looks after the store would do after many appends."""
 
     def after_kill(self, leader):
         """A shell command that makes another node lead, for stores that do not by themselves."""
@@ -236,6 +239,8 @@ class Annal(Store):
 
 # ---- NATS JetStream ----
 
+NATS_PLACES = ("usr/sbin/nats-server", "usr/bin/nats-server")
+
 
 class Nats(Store):
     name = "nats"
@@ -245,21 +250,23 @@ class Nats(Store):
     first_survives = True
 
     def version(self):
-        return "NATS JetStream " + self.packages.version("nats-server")
+        return "NATS JetStream " + self.packages.version(*NATS_PLACES)
 
     def prepare(self, folder):
-        """For variants."""
+        """What a variant adds to the settings of the stream's files."""
+        del folder
+        return ""
 
     def start(self):
         routes = ", ".join(f"nats://127.0.0.1:{self.port(node, 1)}" for node in NODES)
         for node in NODES:
             folder = self.node_folder(node)
             os.makedirs(folder)
-            self.prepare(folder)
+            more = self.prepare(folder)
             with open(folder + ".conf", "w", encoding="utf-8") as file:
                 file.write(
                     f'server_name: n{node}\nlisten: 127.0.0.1:{self.port(node)}\n'
-                    f'jetstream {{ store_dir: "{folder}", max_mem: 1G, max_file: 50G }}\n'
+                    f'jetstream {{ store_dir: "{folder}", max_mem: 1G, max_file: 50G{more} }}\n'
                     f"cluster {{ name: bench, listen: 127.0.0.1:{self.port(node, 1)}, "
                     f"routes: [{routes}] }}\n")
             self.run_node(node)
@@ -267,7 +274,7 @@ class Nats(Store):
         wait_until(self.is_current, "nats: the replicas are not current")
 
     def run_node(self, node):
-        program = self.packages.find("usr/sbin/nats-server", "usr/bin/nats-server")
+        program = self.packages.find(*NATS_PLACES)
         self.launch(node, [program, "-c", self.node_folder(node) + ".conf"])
 
     def request(self, node, subject, body):
@@ -317,14 +324,20 @@ class Nats(Store):
 
 class NatsSynced(Nats):
     name = "nats-sync"
-    promise = ("the same with every write synchronous (chattr +S on the folder of its files; this "
-               "version has no setting for it)")
+    promise = ("the same with every write synchronous, by sync_interval: always; before 2.10, which "
+               "has no such setting, by chattr +S on the folder of its files")
+    same_as = "nats"
+    same_rows = ("read-all", "read-stream-1", "read-stream-16")
 
     def prepare(self, folder):
+        major, minor = self.packages.version(*NATS_PLACES).split(".")[:2]
+        if (int(major), int(minor)) >= (2, 10):
+            return ", sync_interval: always"
         done = subprocess.run(["chattr", "+S", folder], capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise StoreError(f"nats-sync: {done.stderr.strip()}: TMPDIR must be on a file system "
                              "with synchronous folders, such as ext4")
+        return ""
 
 
 # ---- etcd ----
@@ -337,7 +350,7 @@ class Etcd(Store):
     first_survives = True
 
     def version(self):
-        return "etcd " + self.packages.version("etcd-server")
+        return "etcd " + self.packages.version("usr/bin/etcd")
 
     def start(self):
         for node in NODES:
@@ -383,6 +396,8 @@ class Etcd(Store):
 
 
 # ---- PostgreSQL ----
+
+POSTGRES_PLACE = "usr/lib/postgresql/15/bin/postgres"
 
 POSTGRES_TABLES = """
 CREATE TABLE events (
@@ -445,7 +460,7 @@ class Postgres(Store):
 
     def __init__(self, packages, folder):
         super().__init__(packages, folder)
-        self.bin = os.path.dirname(packages.find("usr/lib/postgresql/15/bin/postgres"))
+        self.bin = os.path.dirname(packages.find(POSTGRES_PLACE))
         self.primary = 0
         self.user = self.server_user()
 
@@ -462,7 +477,7 @@ class Postgres(Store):
         raise StoreError("postgres: does not run as root, and there is no other user")
 
     def version(self):
-        return "PostgreSQL " + self.packages.version("postgresql-15")
+        return "PostgreSQL " + self.packages.version(POSTGRES_PLACE)
 
     def run(self, program, *arguments):
         done = subprocess.run([os.path.join(self.bin, program), *arguments], user=self.user,
@@ -544,6 +559,13 @@ class Postgres(Store):
     def leader(self):
         return self.primary
 
+    def prepare_reads(self):
+        self.sql(self.primary, "VACUUM ANALYZE events")
+        end = self.sql(self.primary, "SELECT pg_current_wal_lsn()")
+        wait_until(lambda: all(
+            self.sql(node, f"SELECT pg_last_wal_replay_lsn() >= '{end}'") == "t"
+            for node in NODES if node != self.primary), "postgres: the standbys lag")
+
     def after_kill(self, leader):
         """Promote the standby that received most; the other follows it."""
         one, two = [node for node in NODES if node != leader]
@@ -592,7 +614,7 @@ class Redis(Store):
                "everything must fit into memory")
 
     def version(self):
-        return "Redis " + self.packages.version("redis-tools")
+        return "Redis " + self.packages.version("usr/bin/redis-server")
 
     def run_node(self, node, upstream=None):
         folder = self.node_folder(node)

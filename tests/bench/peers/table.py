@@ -92,6 +92,8 @@ def cell(store, row, field, write, better, own):
     entry = store["rows"].get(row, {})
     if "problem" in entry:
         return "failed"
+    if "same_as" in entry:
+        return f"as {entry['same_as']}"
     value = value_of(store, row, field)
     if value is None:
         return "–"
@@ -127,6 +129,19 @@ def noise(results):
             f"{max(spread):.0f} % at most.")
 
 
+def troubles(store, name, row):
+    """What did not go as it should, in words."""
+    texts = [f"{row[field]:,.0f} {what}" for field, what in (
+        ("failures", "appends failed"), ("conflicts", "conflicted"),
+        ("late", "did not begin, as too many were on their way")) if row.get(field)]
+    if row.get("sent") and row.get("delivered", 0) < row["sent"]:
+        texts.append(f"{row['delivered']:,.0f} of {row['sent']:,.0f} were delivered")
+    if not texts:
+        return []
+    complaint = f": {row['complaint']}" if row.get("complaint") else ""
+    return ["", f"{store}, {name}: {', '.join(texts)}{complaint}"]
+
+
 def markdown(results):
     computer = results["machine"]
     lines = [
@@ -145,9 +160,8 @@ def markdown(results):
         for name, row in store["rows"].items():
             if "problem" in row:
                 lines += ["", f"{store['name']}, {name}: failed: {row['problem']}"]
-            elif row.get("failures") or row.get("conflicts"):
-                lines += ["", f"{store['name']}, {name}: {row['failures']} appends failed, "
-                          f"{row['conflicts']} conflicted: {row.get('complaint', '')}"]
+            else:
+                lines += troubles(store["name"], name, row)
     return "\n".join(lines)
 
 
