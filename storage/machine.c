@@ -5,6 +5,7 @@
 #include "base/checksum.h"
 #include "base/map.h"
 #include "base/memory.h"
+#include "base/mutant.h"
 #include "storage/system.h"
 
 #include <errno.h>
@@ -301,7 +302,7 @@ static bool find_repeated(struct machine *machine, struct outcome *outcome)
 	uint32_t count = COUNT(machine->writes, struct machine_write);
 
 	for (uint32_t i = 0; i < count; i++) {
-		if (!is_repeated(machine, i))
+		if (!is_repeated(machine, i) || MUTANT(ID_TWICE))
 			continue;
 		outcome->code = ANSWER_EVENT_ID_CONFLICT;
 		memcpy(outcome->conflict_id, id_of(&writes[i]).data, UUID_BYTES);
@@ -367,7 +368,8 @@ static int compare_run(struct machine *machine, bool *same, struct outcome *outc
 		if (rc != 0)
 			return rc;
 		const uint8_t *record = machine->stored.data;
-		*same = span_equal(record_stream(record), target->name);
+		*same = span_equal(record_stream(record), target->name) ||
+			MUTANT(DUPLICATE_ELSEWHERE);
 		if (!*same)
 			return 0;
 		target->version = record_version(record);
@@ -458,6 +460,10 @@ static bool find_violations(struct machine *machine, struct outcome *outcome)
 					      .actual = facts->version,
 					      .state = facts->state};
 
+		if (MUTANT(CHECKS_IGNORED) && !expectations[i].written)
+			continue;
+		if (MUTANT(FIRST_VIOLATION_ONLY) && machine->violations.size > 0)
+			break;
 		if (!machine_expectation_holds(&expectations[i], facts))
 			buffer_append(&machine->violations, &violation, sizeof violation);
 	}
@@ -520,13 +526,15 @@ static int decide_conditions(struct machine *machine, struct outcome *outcome, b
 {
 	const struct condition *conditions = ARRAY(machine->conditions, struct condition);
 	const struct query *queries = ARRAY(machine->queries, struct query);
-	uint32_t count = COUNT(machine->conditions, struct condition);
+	uint32_t all = COUNT(machine->conditions, struct condition);
+	uint32_t count = MUTANT(FIRST_CONDITION_ONLY) && all > 1 ? 1 : all;
 	struct match_budget budget = make_budget(machine);
 
 	for (uint32_t i = 0; i < count; i++) {
 		uint64_t position = 0;
 		int rc = machine->view.find_match(machine->view.arg, &queries[i],
-						  conditions[i].after, &budget, &position, error);
+						  conditions[i].after + MUTANT(AFTER_OFF_BY_ONE),
+						  &budget, &position, error);
 
 		if (rc == -E2BIG)
 			tell_too_wide(&conditions[i], outcome);
@@ -607,8 +615,10 @@ static int decide_checkpoint(struct machine *machine, struct outcome *outcome, b
 	int rc = find_checkpoint(machine, target, &stored, error);
 	if (rc != 0)
 		return rc;
-	bool fenced = !checkpoint->value.deleted && checkpoint->value.epoch < stored.epoch;
-	bool moved = checkpoint->has_if_position && checkpoint->if_position != stored.position;
+	bool fenced = !checkpoint->value.deleted && checkpoint->value.epoch < stored.epoch &&
+		      !MUTANT(EPOCH_IGNORED);
+	bool moved = checkpoint->has_if_position && checkpoint->if_position != stored.position &&
+		     !MUTANT(IF_POSITION_IGNORED);
 
 	if (checkpoint->value.deleted && stored.deleted)
 		tell_no_checkpoint(consumer, outcome);
@@ -624,7 +634,7 @@ static void count_record(struct machine_target *target, int64_t created)
 {
 	struct stream_facts *facts = &target->facts;
 
-	facts->version++;
+	facts->version += MUTANT(VERSION_GAP) && facts->version % 16 == 15 ? 2 : 1;
 	facts->updated = created;
 	facts->state = STREAM_LIVE;
 	if (facts->first_version == 0) {
@@ -654,7 +664,8 @@ static void stamp_all(struct machine *machine, struct machine_head *head, struct
 		count_record(target, head->created);
 		head->position++;
 		record_stamp(writes[i].bytes, head->position, target->version, head->created);
-		head->hash = checksum64_seeded(writes[i].bytes, writes[i].size, head->hash);
+		head->hash = checksum64_seeded(writes[i].bytes, writes[i].size,
+					       MUTANT(HASH_UNCHAINED) ? 0 : head->hash);
 		writes[i].hash = head->hash;
 	}
 	outcome->created = head->created;
@@ -702,7 +713,7 @@ static void write_all(struct machine *machine, int64_t created, struct machine_d
 {
 	int64_t before = made->head.created;
 
-	if (created > before)
+	if (created > before || MUTANT(TIME_BACK))
 		made->head.created = created;
 	stamp_all(machine, &made->head, &made->outcome);
 	made->write_count = COUNT(machine->writes, struct machine_write);
