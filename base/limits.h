@@ -51,6 +51,7 @@
 #define LIMIT_SESSION_READS              64u         /* of one session on their way at once ... */
 #define LIMIT_SESSION_READ_BYTES         (32 * MIB)  /* ... and what their pages may come to */
 #define LIMIT_NODE_READ_BYTES            (256 * MIB) /* the same, of all sessions */
+#define LIMIT_PAGES_KEPT_BYTES           (16 * MIB)  /* memory of pages, between one and the next */
 #define LIMIT_SUBSCRIPTION_BATCH_DEFAULT 500u
 #define LIMIT_SUBSCRIPTION_BATCH         10000u
 #define LIMIT_SUBSCRIPTION_PAGE_BYTES    (256 * KIB)

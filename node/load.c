@@ -54,7 +54,7 @@ static int read_rest(struct reading *reading, struct store *store,
 	range.from = latest->found ? latest->snapshot.version + 1 : 1;
 	range.bytes_max =
 		latest->record.size < range.bytes_max ? range.bytes_max - latest->record.size : 1;
-	result_page_begin(&page);
+	result_page_begin(reading, &page);
 	size_t header_bytes = page.records.size;
 	int rc = store_read_stream(store, reading->stream, &range, &page, &status, &reading->error);
 

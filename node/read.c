@@ -2,6 +2,7 @@
 
 #include "base/assert.h"
 #include "base/bytes.h"
+#include "node/pages.h"
 #include "node/query_decode.h"
 
 #include <errno.h>
@@ -13,22 +14,25 @@
  * follows: "events" with a count of 32 bits comes first.
  */
 static const uint8_t page_header[] = {0x80, 0xa6, 'e', 'v', 'e', 'n', 't', 's', 0xdd, 0, 0, 0, 0};
-#define PAGE_HEADER_PAIRS 0
-#define PAGE_HEADER_COUNT 9
+#define PAGE_HEADER_PAIRS (SESSION_PAGE_HEADROOM + 0)
+#define PAGE_HEADER_COUNT (SESSION_PAGE_HEADROOM + 9)
 
-void result_page_begin(struct page *page)
+void result_page_begin(struct reading *reading, struct page *page)
 {
-	buffer_init(&page->records);
+	pages_take(reader_pages(reading->reader), &page->records);
+	(void)buffer_reserve(&page->records, SESSION_PAGE_HEADROOM);
+	page->records.size = SESSION_PAGE_HEADROOM;
 	buffer_append(&page->records, page_header, sizeof page_header);
 }
 
 void result_page_end(struct reading *reading, struct page *page, uint32_t pairs)
 {
-	ASSERT(pairs < 16 && page->records.size >= sizeof page_header);
+	ASSERT(pairs < 16 && page->records.size >= SESSION_PAGE_HEADROOM + sizeof page_header);
 	page->records.data[PAGE_HEADER_PAIRS] = (uint8_t)(0x80u | pairs);
 	bytes_set_be32(page->records.data + PAGE_HEADER_COUNT, page->count);
 	reading->events = page->count;
 	reading->result = page->records;
+	reading->is_page = true;
 }
 
 void result_u64(struct buffer *into, const char *name, uint64_t value)
@@ -58,7 +62,7 @@ static int run_stream(struct reading *reading, struct store *store)
 	struct page page = {0};
 	struct stream_status status;
 
-	result_page_begin(&page);
+	result_page_begin(reading, &page);
 	int rc = store_read_stream(store, reading->stream, &reading->range, &page, &status,
 				   &reading->error);
 	if (rc == 0 && status.state == STREAM_NONE)
@@ -84,7 +88,7 @@ static int run_raw(struct reading *reading, struct store *store)
 	struct store_status status;
 	struct page page = {0};
 
-	result_page_begin(&page);
+	result_page_begin(reading, &page);
 	int rc = store_read_raw(store, &reading->range, &page, &reading->error);
 	if (rc != 0) {
 		buffer_close(&page.records);
@@ -111,7 +115,7 @@ static int run_all(struct reading *reading, struct store *store)
 {
 	struct page page = {0};
 
-	result_page_begin(&page);
+	result_page_begin(reading, &page);
 	int rc = query_is_all(&reading->query)
 			 ? store_read_all(store, &reading->range, reading->with_system, &page,
 					  &reading->error)

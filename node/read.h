@@ -46,6 +46,7 @@ struct reader *reader_new(struct node *node);
  */
 void reader_free(struct reader *reader);
 struct waits *reader_waits(struct reader *reader);
+struct pages *reader_pages(struct reader *reader);
 
 struct reader_status {
 	uint64_t waiting; /* for a position, a barrier or their turn */

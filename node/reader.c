@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "node/node.h"
+#include "node/pages.h"
 
 #include <errno.h>
 
@@ -26,6 +27,7 @@ struct lane {
 struct reader {
 	struct node *node;
 	struct waits *waits;
+	struct pages *pages;
 	struct table lanes;
 	struct lane *turn_first, *turn_last;
 	uint64_t running_bytes;
@@ -79,7 +81,7 @@ static void reading_free(struct reading *reading)
 	reading->request->handler = NULL;
 	request_release(reading->request);
 	query_close(&reading->query);
-	buffer_close(&reading->result);
+	pages_give(reading->reader->pages, &reading->result);
 	memory_free(reading);
 }
 
@@ -95,8 +97,11 @@ static void reading_answer(struct reading *reading)
 	}
 	status->reads++;
 	status->events += reading->events;
-	status->bytes += reading->result.size;
-	request_answer_result(reading->request, buffer_span(&reading->result));
+	status->bytes += reading->result.size - (reading->is_page ? SESSION_PAGE_HEADROOM : 0u);
+	if (reading->is_page)
+		request_answer_page(reading->request, &reading->result);
+	else
+		request_answer_result(reading->request, buffer_span(&reading->result));
 }
 
 /* ---- lanes ---- */
@@ -377,8 +382,14 @@ struct reader *reader_new(struct node *node)
 
 	reader->node = node;
 	reader->waits = waits_new(node);
+	reader->pages = pages_new();
 	table_init(&reader->lanes);
 	return reader;
+}
+
+struct pages *reader_pages(struct reader *reader)
+{
+	return reader->pages;
 }
 
 struct waits *reader_waits(struct reader *reader)
@@ -418,5 +429,6 @@ void reader_free(struct reader *reader)
 			lane_refuse(reader, TABLE_ENTRY(reader->lanes.slots[i], struct lane, link));
 	table_close(&reader->lanes);
 	ASSERT(reader->status.waiting == 0);
+	pages_free(reader->pages);
 	memory_free(reader);
 }

@@ -61,6 +61,7 @@ struct reading {
 	/* By the worker. */
 	int status; /* what run() gave */
 	struct buffer result;
+	bool is_page; /* the result begins with SESSION_PAGE_HEADROOM bytes */
 	uint32_t events;
 	struct error error;
 };
@@ -86,7 +87,7 @@ void reading_answer_no_stream(struct reading *reading);
  * follows, so "events" comes first: result_page_begin, store_read_*,
  * the other pairs, result_page_end.
  */
-void result_page_begin(struct page *page);
+void result_page_begin(struct reading *reading, struct page *page);
 void result_page_end(struct reading *reading, struct page *page, uint32_t pairs);
 void result_u64(struct buffer *into, const char *name, uint64_t value);
 void result_place(struct buffer *into, const struct page *page);            /* 3 pairs */

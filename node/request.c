@@ -84,6 +84,13 @@ void request_answer_result(struct request *request, struct span result)
 		session_answer_result(request->session, request->msgid, result);
 }
 
+void request_answer_page(struct request *request, struct buffer *page)
+{
+	ASSERT(page->size > SESSION_PAGE_HEADROOM);
+	if (take_answer(request))
+		session_answer_page(request->session, request->msgid, page);
+}
+
 void request_answer_error_map(struct request *request, struct span error)
 {
 	ASSERT(error.size > 0);

@@ -58,6 +58,8 @@ int64_t request_left_ms(const struct request *request); /* at least 0 */
 
 /* Each answers once; a second answer is ignored. They do not release. */
 void request_answer_result(struct request *request, struct span result); /* one msgpack value */
+/* The same, of one that may be large: see session_answer_page. */
+void request_answer_page(struct request *request, struct buffer *page);
 /* {code, message} */
 void request_answer_error(struct request *request, enum answer_code code, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));

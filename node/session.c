@@ -7,11 +7,14 @@
 #include "node/session.h"
 
 #include "base/assert.h"
+#include "base/bytes.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "node/dispatch.h"
 #include "node/methods.h"
 #include "node/node.h"
+#include "node/pages.h"
+#include "node/read.h"
 #include "node/request.h"
 #include "node/stats.h"
 #include "node/subscribe.h"
@@ -20,6 +23,7 @@
 #define PEER_NAME_BYTES  80
 #define IN_KEPT_BYTES    (64 * KIB) /* an empty buffer larger than this is given back */
 #define OUT_KEPT_BYTES   (256 * KIB)
+#define COPIED_BYTES     (64 * KIB) /* a page up to so many is sent with the other answers */
 #define MESSAGE_REQUEST  0u
 #define MESSAGE_RESPONSE 1u
 #define MESSAGE_NOTIFY   2u
@@ -119,6 +123,38 @@ void session_answer_result(struct session *session, uint32_t msgid, struct span 
 	msgpack_write_u64(&session->out, msgid);
 	msgpack_write_nil(&session->out);
 	buffer_append_span(&session->out, result);
+	count_unsent(session);
+}
+
+static void hand_over(struct session *session);
+
+/* The msgid in its widest form, so that the header has one width. */
+static void write_page_header(uint8_t *at, uint32_t msgid)
+{
+	at[0] = 0x94;
+	at[1] = MESSAGE_RESPONSE;
+	at[2] = 0xce;
+	bytes_set_be32(at + 3, msgid);
+	at[7] = 0xc0;
+}
+
+void session_answer_page(struct session *session, uint32_t msgid, struct buffer *page)
+{
+	ASSERT(page->size > SESSION_PAGE_HEADROOM);
+	if (page->size <= COPIED_BYTES || session->failed) {
+		session_answer_result(session, msgid,
+				      span_of(page->data + SESSION_PAGE_HEADROOM,
+					      page->size - SESSION_PAGE_HEADROOM));
+		buffer_clear(page);
+		return;
+	}
+	hand_over(session);
+	struct buffer empty = session->out;
+
+	write_page_header(page->data, msgid);
+	session->out = *page;
+	*page = empty;
+	mark_dirty(session);
 	count_unsent(session);
 }
 
@@ -430,7 +466,7 @@ static void hand_over(struct session *session)
 	ASSERT(session->out.size == 0);
 	count_unsent(session);
 	if (session->out.capacity > OUT_KEPT_BYTES)
-		buffer_close(&session->out);
+		pages_give(reader_pages(session->node->reader), &session->out);
 }
 
 void session_flush(struct session *session)

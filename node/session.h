@@ -74,6 +74,12 @@ void session_set_refused_turn(struct session *session, uint64_t turn);
  * msgpack value, copied. */
 void session_answer_result(struct session *session, uint32_t msgid, struct span result);
 void session_answer_error(struct session *session, uint32_t msgid, struct span error);
+/*
+ * A result that may be large: `page` is SESSION_PAGE_HEADROOM bytes for the session, then the value. It
+ * is taken as it is when that is better than a copy; what it holds afterwards is empty.
+ */
+#define SESSION_PAGE_HEADROOM 8u
+void session_answer_page(struct session *session, uint32_t msgid, struct buffer *page);
 /* ["method", params] with params one msgpack value (an array). */
 void session_notify(struct session *session, const char *method, struct span params);
 /* Unsent bytes, gathered ones included: a subscription waits while it is over its share. */

@@ -10,6 +10,8 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "node/node.h"
+#include "node/pages.h"
+#include "node/read.h"
 #include "node/session.h"
 #include "node/stats.h"
 #include <netdb.h>
@@ -126,11 +128,14 @@ static void on_written(uv_write_t *write, int status)
 	struct stream *stream = write->data;
 
 	stream->writing = false;
-	buffer_clear(&stream->sending);
-	if (stream->sending.capacity > SEND_KEPT)
+	if (stream->state == CONNECTION_GONE) { /* and so may be the node's other parts */
 		buffer_close(&stream->sending);
-	if (stream->state == CONNECTION_GONE)
 		return;
+	}
+	if (stream->sending.capacity > SEND_KEPT)
+		pages_give(reader_pages(stream->streams->node->reader), &stream->sending);
+	else
+		buffer_clear(&stream->sending);
 	if (status < 0)
 		stream->broken = true;
 	else

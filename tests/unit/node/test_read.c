@@ -426,6 +426,48 @@ static void a_session_that_does_not_read_starts_no_more_reads(void **state)
 	assert_int_equal(status.running_bytes_max, 0);
 }
 
+/* Large pages go out as they are, small answers with others: each whole, under its own number. */
+static void large_pages_come_whole_beside_other_answers(void **state)
+{
+	static const uint64_t limits[] = {1000, 1, 100, 3, 1000, 1000, 2, 60, 70, 1};
+	uint32_t msgids[COUNT_OF(limits)], seen = 0;
+
+	(void)state;
+	store_append(harness.node.store, ++harness.index, "a", 1000, 1000);
+	for (int round = 0; round < 3; round++) { /* the later ones in memory of the first */
+		for (size_t i = 0; i < COUNT_OF(limits); i++)
+			msgids[i] =
+				client_send(&client, "read_all",
+					    params_format(&params, "{su", 1, "limit", limits[i]));
+		harness_settle(&harness);
+		session_flush(client.session);
+		struct msgpack_reader reader = msgpack_reader_of(buffer_span(&client.received));
+		for (seen = 0; seen < COUNT_OF(limits); seen++) {
+			uint32_t elements, count;
+			uint64_t type, msgid;
+			struct span result;
+			size_t which = 0;
+
+			assert_true(msgpack_read_array(&reader, &elements) && elements == 4);
+			assert_true(msgpack_read_u64(&reader, &type) && type == 1);
+			assert_true(msgpack_read_u64(&reader, &msgid));
+			assert_true(msgpack_read_nil(&reader) &&
+				    msgpack_read_raw(&reader, &result));
+			while (which < COUNT_OF(limits) && msgids[which] != msgid)
+				which++;
+			assert_in_range(which, 0, COUNT_OF(limits) - 1);
+			struct msgpack_reader events =
+				msgpack_reader_of(map_find(result, "events"));
+			assert_true(msgpack_read_array(&events, &count));
+			assert_int_equal(count, limits[which]);
+			assert_int_equal(map_u64(result, "next"), limits[which] + 1);
+			msgids[which] = 0;
+		}
+		assert_ptr_equal(reader.at, reader.end);
+		buffer_clear(&client.received);
+	}
+}
+
 /* Others hold so much that each has less, and smaller pages; who reads goes on, who does not, waits. */
 static void while_the_node_holds_too_much_each_session_has_less(void **state)
 {
@@ -537,6 +579,7 @@ int main(void)
 		TEST(without_a_leader_a_linearizable_read_says_so),
 		TEST(the_leader_tells_others_its_barrier),
 		TEST(a_session_that_does_not_read_starts_no_more_reads),
+		TEST(large_pages_come_whole_beside_other_answers),
 		TEST(while_the_node_holds_too_much_each_session_has_less),
 		TEST(names_may_begin_with_a_dash),
 		TEST(a_session_can_go_with_reads_in_every_place),
