@@ -8,9 +8,14 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#define NEVER_THRESHOLD    (1u << 30)
-#define PATH_BYTES         4096
-#define INSTALL_TIMEOUT_MS 10000
+#define NEVER_THRESHOLD (1u << 30)
+#define PATH_BYTES      4096
+/*
+ * A manifest is tiny; who got one pulls what it lacks, with raft closed, and cannot tell the leader when it is
+ * back. Until the leader sends the next one it sends nothing else: longer than the log that is kept
+ * lasts, a node would never catch up under load.
+ */
+#define INSTALL_TIMEOUT_MS 1000
 
 /* The entry at an index that is in memory; NULL when it is not. */
 static const struct raft_entry *entry_at(const struct raft_log *log, raft_index index)
