@@ -361,15 +361,20 @@ class SlowReader(ClientFault):
         with self.plan("slow readers", node=number):
             before = self.counters(number).get("connections_cut", 0)
             sockets = self.greedy(number, 20)
-            self.hold(3, 7)
-            now = self.counters(number)
-            stuck = now.get("unsent_bytes", 0) > 65536 or now.get("connections_cut", 0) > before
-            self.hit(stuck and bool(sockets))
+            self.hit(self.is_stuck(number, before, self.random.uniform(3, 7)) and bool(sockets))
             memory = own_memory(self.cluster[number].pid())
             if memory > self.MEMORY_MAX:
                 self.world.problem("memory", f"node {number} has {memory >> 20} MiB with 20 slow readers")
             for one in sockets:
                 one.close()
+
+    def is_stuck(self, number, before, seconds):
+        """Whether at any moment answers waited, or connections were cut for it."""
+        deadline, stuck = time.monotonic() + seconds, False
+        while time.monotonic() < deadline and not self.arena.stopping.wait(0.3):
+            now = self.counters(number)
+            stuck |= now.get("unsent_bytes", 0) > 65536 or now.get("connections_cut", 0) > before
+        return stuck
 
     def greedy(self, number, count):
         host, port = self.cluster[number].address.rsplit(":", 1)

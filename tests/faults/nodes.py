@@ -21,8 +21,8 @@ PAGE_BYTES = 512
 
 # Small, so that segments roll, snapshots are taken and records pulled all the time.
 SETTINGS = (
-    "segment-bytes=4M", "max-append=1M", "max-event=512K", "log-retained-bytes=24M",
-    "log-trailing-bytes=8M", "tail-bytes=4M", "disk-free-bytes=64M",
+    "segment-bytes=4M", "max-append=1M", "max-event=512K", "log-retained-bytes=8M",
+    "log-trailing-bytes=4M", "tail-bytes=4M", "disk-free-bytes=64M",
 )
 
 
