@@ -472,11 +472,18 @@ static bool find_violations(struct machine *machine, struct outcome *outcome)
 	if (outcome->violation_count == 0)
 		return false;
 	outcome->code = ANSWER_WRONG_EXPECTED_VERSION;
-	snprintf(outcome->message, sizeof outcome->message,
-		 "%u of %u expectations about streams failed; the first finds its stream %s at "
-		 "version %llu",
-		 outcome->violation_count, count, stream_state_name(outcome->violations[0].state),
-		 (unsigned long long)outcome->violations[0].actual);
+	if (outcome->violations[0].expected.kind == EXPECTATION_AT_LEAST)
+		snprintf(outcome->message, sizeof outcome->message,
+			 "the stream is at version %llu: it has not reached version %llu",
+			 (unsigned long long)outcome->violations[0].actual,
+			 (unsigned long long)outcome->violations[0].expected.version);
+	else
+		snprintf(outcome->message, sizeof outcome->message,
+			 "%u of %u expectations about streams failed; the first finds its stream "
+			 "%s at version %llu",
+			 outcome->violation_count, count,
+			 stream_state_name(outcome->violations[0].state),
+			 (unsigned long long)outcome->violations[0].actual);
 	return true;
 }
 
