@@ -14,3 +14,10 @@ sim: $(SIM)
 # The share of `make check`: seeds that must pass, and seeds that must fail without the guard.
 sim-check: $(SIM)
 	@tests/sim/check.sh $(SIM)
+
+# A build with planted defects, each of which must be found (base/mutant.h).
+MUTANT_RUNS ?= 200
+.PHONY: sim-mutants
+sim-mutants:
+	@$(MAKE) --no-print-directory -j2 B=$(B)/mutants CFLAGS='$(CFLAGS) -DANNAL_MUTANTS' $(B)/mutants/sim
+	@tests/sim/mutants.sh $(B)/mutants/sim $(MUTANT_RUNS)

@@ -109,13 +109,15 @@ void sim_verify_outcome(struct sim_node *node, const struct sim_batch *batch, un
 
 	if (outcome->code != decided->code || !same_details(sim, outcome, decided))
 		sim_violation(sim,
-			      "node %u decides item %u of index %" PRIu64 " as %s%s at %" PRIu64
-			      "-%" PRIu64 ", the model as %s%s at %" PRIu64 "-%" PRIu64,
+			      "node %u decides item %u of index %" PRIu64 " as %s%s (%" PRIu64
+			      "), the model as %s%s (%" PRIu64 ")",
 			      node->number, item, batch->index, answer_name(outcome->code),
-			      outcome->duplicate ? " (duplicate)" : "", outcome->first_position,
-			      outcome->position, answer_name(decided->code),
-			      decided->duplicate ? " (duplicate)" : "", decided->first_position,
-			      decided->position);
+			      outcome->duplicate ? ", duplicate" : "",
+			      outcome->code == ANSWER_CONDITION_FAILED ? outcome->condition_position
+								       : outcome->position,
+			      answer_name(decided->code), decided->duplicate ? ", duplicate" : "",
+			      decided->code == ANSWER_CONDITION_FAILED ? decided->condition_position
+								       : decided->position);
 	if (decided->duplicate && decided->position <= node->store.durable_position)
 		sim->outcome.seen[SEEN_DUPLICATE_FLUSHED]++;
 }
