@@ -18,9 +18,9 @@ found_by() {
 	if message=$(grep -m 1 '^seed ' <<<"$output"); then
 		count=$(sed -n 's/^runs *\([0-9]*\).*/\1/p' <<<"$output")
 		found=$((found + 1))
-		# Names of nodes and numbers apart, what was seen fits in a line.
 		message=${message#*nodes: }
-		printf '| %s | %s | %s | %s |\n' "$name" "$text" "$count" "${message:0:90}"
+		[ "${#message}" -gt 100 ] && message="${message:0:99}…"
+		printf '| %s | %s | %s | %s |\n' "$name" "$text" "$count" "$message"
 	else
 		missed=$((missed + 1))
 		printf '| %s | %s | **not found** | |\n' "$name" "$text"
@@ -38,7 +38,7 @@ done < <("$sim" --mutants)
 # What some rows prevent is rare: their runs begin at a seed that is known (regressions).
 while read -r row nodes seeds; do
 	[[ $row == \#* || -z $row ]] && continue
-	found_by "row $row" "a row of the guard is left out" --rows "all-$row" --nodes "$nodes" \
+	found_by "row $row" "the guard without it, from seed ${seeds%% *} on" --rows "all-$row" --nodes "$nodes" \
 		--seeds "${seeds%% *}-$((${seeds%% *} + runs))"
 done <"$here/regressions"
 echo "$((found + missed)) planted, $found found, $missed not"
