@@ -63,11 +63,11 @@ suite build run -j2 all
 suite lint run lint
 suite unit run -j2 unit
 suite fuzz-replay run -j2 fuzz-replay
-suite system run system &
-waiting=$!
+suite system-1 run system TESTS='--part 1/2' &
+suite system-2 run system TESTS='--part 2/2' &
 suite simulator run sim-check
 suite failover run failover
-wait "$waiting"
+wait
 
 passed=0 failed=0
 for result in "$logs"/*.result; do

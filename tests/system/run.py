@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""Runs the system tests: all of test_*.py, or those named (`test_append`, `test_append.AppendTest`, …).
-Ends with unittest's summary and one line of counts."""
+"""Runs the system tests: all of test_*.py, or those named (`test_append`, `test_append.AppendTest`, …), or
+`--part 1/2`: every second class, so that two runs beside each other do all. Ends with unittest's summary and one
+line of counts."""
 
 import os
 import signal
@@ -16,10 +17,29 @@ def end_on_sigterm():
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
 
 
+def classes_of(suite):
+    """The suites of single classes, in order."""
+    parts = list(suite)
+    if any(isinstance(part, unittest.TestCase) for part in parts):
+        yield suite
+        return
+    for part in parts:
+        yield from classes_of(part)
+
+
+def part_of(text):
+    number, parts = (int(one) for one in text.split("/"))
+    everything = classes_of(unittest.defaultTestLoader.discover(HERE, pattern="test_*.py"))
+    chosen = [one for place, one in enumerate(everything) if place % parts == number - 1]
+    return unittest.TestSuite(chosen)
+
+
 def main():
     end_on_sigterm()
     names = sys.argv[1:]
-    if names:
+    if names[:1] == ["--part"]:
+        suite = part_of(names[1])
+    elif names:
         suite = unittest.defaultTestLoader.loadTestsFromNames(names)
     else:
         suite = unittest.defaultTestLoader.discover(HERE, pattern="test_*.py")
