@@ -23,24 +23,13 @@ static void go_on(struct sim_node *node)
 	sim_after(sim, sim_between(sim, SIM_MS, 30 * SIM_MS), "pull", run_pull, node, NULL);
 }
 
-static bool somebody_has(const struct sim *sim, uint64_t index)
-{
-	for (unsigned i = 1; i <= sim->node_count; i++) {
-		const struct sim_node *node = &sim->nodes[i];
-
-		if (sim_node_is_up(node) && !node->paused && node->store.applied.index >= index)
-			return true;
-	}
-	return false;
-}
-
 /* Nobody has what is wanted, for now. */
 static void poll(struct sim_node *node)
 {
 	struct sim *sim = node->sim;
 	struct sim_pull *pull = &node->store.pull;
 
-	if (++pull->polls <= POLLS_ALONE || somebody_has(sim, pull->asked.applied_index)) {
+	if (++pull->polls <= POLLS_ALONE) {
 		sim_after(sim, POLL_US, "pull", run_pull, node, NULL);
 		return;
 	}
@@ -269,14 +258,31 @@ void sim_pull_begin(struct sim_node *node)
 	sim_after(sim, sim_between(sim, 20 * SIM_MS, 1500 * SIM_MS), "pull", run_pull, node, NULL);
 }
 
+/* A peer has records that are missing here, or the manifest that is. */
+static bool is_ahead(struct sim_node *node, struct sim_node *peer)
+{
+	const struct sim_pull *pull = &node->store.pull;
+	uint64_t needed = wanted(node), head = store_head(node->store.store);
+	struct store_status status;
+
+	store_get_status(peer->store.store, &status);
+	if (pull->asked.position > needed)
+		needed = pull->asked.position;
+	return status.head > head ||
+	       (!status.ingesting && status.durable_position >= needed && head >= needed &&
+		status.durable_index >= pull->asked.applied_index);
+}
+
 static void run_witness(struct sim *sim, struct sim_node *node, void *data)
 {
 	(void)data;
-	/* The manifest that it waits for may have become a newer one. */
-	if (!node->paused && somebody_has(sim, node->store.pull.asked.applied_index))
-		sim_node_close(node);
-	else
-		sim_after(sim, POLL_US, "witness", run_witness, node, NULL);
+	for (unsigned i = 1; i <= sim->node_count && !node->paused; i++) {
+		if (can_ask(node, &sim->nodes[i]) && is_ahead(node, &sim->nodes[i])) {
+			sim_node_close(node);
+			return;
+		}
+	}
+	sim_after(sim, POLL_US, "witness", run_witness, node, NULL);
 }
 
 void sim_pull_witness(struct sim_node *node)

@@ -106,7 +106,8 @@ static void fall_silent(struct sim *sim)
 	sim->quiet = true;
 	run_until(sim, sim->now + SIM_SECOND);
 	while (!sim->outcome.violated && sim->now < until &&
-	       !sim_everybody_has(sim, sim->acknowledged_index))
+	       (!sim_everybody_has(sim, sim->acknowledged_index) ||
+		!sim_everybody_has(sim, sim->model.index)))
 		run_until(sim, sim->now + 100 * SIM_MS);
 }
 
