@@ -5,8 +5,8 @@ import time
 
 import checker
 from annal_rpc import ConnectionLost, NoAnswer, RpcError, event
-from failover import CALM_SECONDS, Client, World, fingerprint
 from test_cluster_life import SMALL_LOG, LifeCase
+from workload import CALM_SECONDS, Client, World, fingerprint
 
 
 class GrowTest(LifeCase):
