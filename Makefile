@@ -57,6 +57,7 @@ $(B)/%.o: %.c
 
 # ---- tests: tests/unit/<module>/test_<what>.c is a cmocka program of that layer ----
 UNIT_SOURCES := $(wildcard tests/unit/*/test_*.c)
+UNIT_SECONDS ?= 600
 UNIT_TESTS   := $(patsubst tests/unit/%.c,$(B)/unit/%,$(UNIT_SOURCES))
 define unit_rules
 $$(B)/unit/$(1)/%: $$(B)/tests/unit/$(1)/%.o $$(WITH_$(1))
@@ -64,7 +65,10 @@ $$(B)/unit/$(1)/%: $$(B)/tests/unit/$(1)/%.o $$(WITH_$(1))
 	@echo "  LINK  $$@"
 	@$$(LINK) -o $$@ $$^ -lcmocka $$(LIBS_$(1))
 unit-$(1): $$(filter $$(B)/unit/$(1)/%,$$(UNIT_TESTS))
-	@set -e; for test in $$^; do echo "  TEST  $$$$test"; $$$$test; done
+	@for test in $$^; do \
+	    echo "  TEST  $$$$test"; timeout --kill-after=10 $(UNIT_SECONDS) $$$$test || \
+	        { status=$$$$?; echo "$$$$test ended with $$$$status (124: after $(UNIT_SECONDS) s)"; exit 1; } \
+	done
 .PHONY: unit-$(1)
 endef
 $(foreach module,$(MODULES),$(eval $(call unit_rules,$(module))))

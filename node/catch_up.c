@@ -296,9 +296,15 @@ static struct slot *slot_at(struct catch_up *catch_up, uint32_t place)
 	return &catch_up->slots[(catch_up->first + place) % LIMIT_PULLS_IN_FLIGHT];
 }
 
+/*
+ * As far as the manifest, and no further. But one who needs a newer manifest asks for whole pages: the
+ * page that brings it should bring the records up to it, too. Were they asked for afterwards, they could
+ * come with holes again, which need a manifest newer still, for as long as the peer goes on dropping.
+ */
 static void make_ranges(struct catch_up *catch_up)
 {
 	uint64_t last = last_wanted(catch_up);
+	bool whole = last != catch_up->asked.position;
 
 	if (catch_up->used == 0 && catch_up->next_from > last && needs_newer(catch_up))
 		last = catch_up->next_from; /* for the manifest that comes with the page */
@@ -307,7 +313,8 @@ static void make_ranges(struct catch_up *catch_up)
 		uint64_t left = last - catch_up->next_from + 1;
 
 		slot->from = catch_up->next_from;
-		slot->to = slot->from + (left < LIMIT_PULL_RECORDS ? left : LIMIT_PULL_RECORDS) - 1;
+		slot->to = slot->from - 1 +
+			   (whole || left > LIMIT_PULL_RECORDS ? LIMIT_PULL_RECORDS : left);
 		slot_move(slot, SLOT_WANTED);
 		catch_up->next_from = slot->to + 1;
 	}
@@ -356,6 +363,19 @@ static int look_at_horizon(struct catch_up *catch_up, const struct pull_page *pa
 	return 0;
 }
 
+/* A whole page can go beyond the manifest, where the store must end. */
+static int cut_behind(struct catch_up *catch_up, const struct pull_page *page,
+		      const struct slot *slot, uint64_t wanted, struct span *items)
+{
+	bool has_hole;
+
+	*items = span_of(NULL, 0);
+	if (wanted < slot->from)
+		return 0;
+	return pull_page_cut(page, slot->from, wanted, store_head(catch_up->node->store), items,
+			     &has_hole, &catch_up->error);
+}
+
 /* What a record says of its stream, its time and its id, store_ingest checks. */
 static int ingest_slot(struct catch_up *catch_up, struct slot *slot)
 {
@@ -376,6 +396,12 @@ static int ingest_slot(struct catch_up *catch_up, struct slot *slot)
 			       &catch_up->error);
 	if (rc == 0)
 		rc = look_at_horizon(catch_up, &page, has_hole);
+	if (rc != 0)
+		return rc;
+	uint64_t wanted = catch_up->has_newer ? catch_up->newer.position : last_wanted(catch_up);
+
+	if (wanted < slot->to)
+		rc = cut_behind(catch_up, &page, slot, wanted, &items);
 	if (rc != 0)
 		return rc;
 	if (has_hole)
@@ -490,17 +516,18 @@ static void slot_put_back(struct catch_up *catch_up, struct slot *slot, const ch
 
 static void slot_ingested(struct catch_up *catch_up, struct slot *slot)
 {
-	bool is_behind =
-		slot->from > last_wanted(catch_up); /* it was asked for the manifest alone */
+	bool has_more = catch_up->ingested >= slot->from;
 
 	buffer_clear(&slot->answer);
-	if (catch_up->ingested < slot->from && !is_behind) {
+	if (has_more)
+		note_progress(catch_up, slot);
+	bool is_wanted = slot->from <= slot->to && slot->from <= last_wanted(catch_up);
+
+	if (is_wanted && !has_more) {
 		slot_put_back(catch_up, slot, "it does not have these records yet");
 		return;
 	}
-	if (catch_up->ingested >= slot->from)
-		note_progress(catch_up, slot);
-	if (slot->from <= slot->to && !is_behind) {
+	if (is_wanted) {
 		slot_move(slot, SLOT_WANTED);
 		return;
 	}

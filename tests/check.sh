@@ -41,7 +41,8 @@ suite() {
 	local name=$1 log=$logs/$1.log start=$SECONDS status=0 ok bad
 	shift
 	[ -z "$only" ] || [[ " $only " == *" $name "* ]] || return 0
-	"$@" >"$log" 2>&1 || status=$?
+	timeout --kill-after=20 "$LIMIT_SECONDS" "$@" >"$log" 2>&1 || status=$?
+	[ "$status" -eq 124 ] && echo "ended after $LIMIT_SECONDS s: something hangs" >>"$log"
 	read -r ok bad < <(count "$log" "$status")
 	echo "$ok $bad" >"$logs/$name.result"
 	{
@@ -55,18 +56,18 @@ suite() {
 	cat "$logs/$name.line"
 }
 
-run() {
-	make --no-print-directory "$@"
-}
+# One that hangs must not take the others' results with it.
+LIMIT_SECONDS=900
+run=(make --no-print-directory)
 
-suite build run -j2 all
-suite lint run lint
-suite unit run -j2 unit
-suite fuzz-replay run -j2 fuzz-replay
-suite system-1 run system TESTS='--part 1/2' &
-suite system-2 run system TESTS='--part 2/2' &
-suite simulator run sim-check
-suite failover run failover
+suite build "${run[@]}" -j2 all
+suite lint "${run[@]}" lint
+suite unit "${run[@]}" -j2 unit
+suite fuzz-replay "${run[@]}" -j2 fuzz-replay
+suite system-1 "${run[@]}" system TESTS='--part 1/2' &
+suite system-2 "${run[@]}" system TESTS='--part 2/2' &
+suite simulator "${run[@]}" sim-check
+suite failover "${run[@]}" failover
 wait
 
 passed=0 failed=0
