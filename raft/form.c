@@ -117,6 +117,7 @@ static void introduce(const struct form *form, uint64_t peer, struct handshake *
 	snprintf(handshake->endpoint, sizeof handshake->endpoint, "%s", form->endpoint);
 	if (form_find_member(form->configuration, form->node_id, &endpoint)) {
 		handshake->from_nonce = endpoint.nonce;
+		handshake->configuration_index = form->configuration_index;
 		endpoint_format(&endpoint, handshake->endpoint);
 	}
 	if (form_find_member(form->configuration, peer, &endpoint)) {
@@ -270,24 +271,26 @@ static unsigned judge_joining(struct form *form, const struct handshake *hello,
 		       form->node_id);
 }
 
-/* Whether (id, nonce) was a member once and is none now. */
-static bool was_removed(const struct form *form, uint64_t id, uint64_t nonce)
+static bool is_member(const struct form *form, const struct handshake *hello)
 {
 	struct endpoint endpoint;
-	bool member =
-		form_find_member(form->configuration, id, &endpoint) && endpoint.nonce == nonce;
 
-	return form->running && form->configuration_settled && !member &&
-	       peers_instance_of(form->peers, id, nonce) != 0;
+	/* A node that has just been added does not know its nonce yet. */
+	return form_find_member(form->configuration, hello->from, &endpoint) &&
+	       (hello->from_nonce == 0 || hello->from_nonce == endpoint.nonce);
 }
 
-bool form_was_removed(const struct form *form, uint64_t id, const char *text)
+bool form_was_removed(const struct form *form, const struct handshake *hello)
 {
-	struct endpoint endpoint;
-	struct error error;
-
-	return endpoint_parse(text, &endpoint, &error) == 0 &&
-	       was_removed(form, id, endpoint.nonce);
+	if (!form->running || !form->configuration_settled || is_member(form, hello))
+		return false;
+	/* It was in a configuration before ours, which is agreed upon and lacks it. */
+	if (hello->configuration_index != 0 && form->configuration_agreed &&
+	    hello->configuration_index <= form->configuration_index)
+		return true;
+	return hello->from_nonce != 0
+		       ? peers_instance_of(form->peers, hello->from, hello->from_nonce) != 0
+		       : peers_has(form->peers, hello->from, hello->instance);
 }
 
 /*
@@ -319,7 +322,7 @@ static unsigned judge_member(struct form *form, const struct handshake *hello,
 		return judge_other_instance(form, hello, welcome);
 	if (recorded != 0 && recorded != hello->instance)
 		return verdict_data_lost(form, welcome, hello->from, 0);
-	if (was_removed(form, hello->from, nonce))
+	if (form_was_removed(form, hello))
 		return verdict(welcome, HANDSHAKE_REMOVED, 0,
 			       "node %" PRIu64 " was removed from cluster %s", hello->from,
 			       form->cluster_name);
@@ -354,7 +357,7 @@ static void conceal(const struct form *form, const struct handshake *hello,
 {
 	ASSERT(welcome->verdict > HANDSHAKE_ACCEPTED && welcome->instance_count == 0);
 	welcome->instance = welcome->to_instance = welcome->members_hash = 0;
-	welcome->from_nonce = welcome->to_nonce = 0;
+	welcome->from_nonce = welcome->to_nonce = welcome->configuration_index = 0;
 	snprintf(welcome->endpoint, sizeof welcome->endpoint, "%s", form->endpoint);
 	if (memcmp(welcome->cluster_id, hello->cluster_id, CLUSTER_ID_BYTES) != 0)
 		memset(welcome->cluster_id, 0, CLUSTER_ID_BYTES);

@@ -12,8 +12,9 @@
  * it in its configuration, connects; it takes over the cluster id from there.
  *
  * Afterwards. Each (id, nonce) in the configuration has one instance, recorded at the first handshake;
- * another one is refused. A recorded pair that is not in the configuration any more was removed. Who is
- * refused learns neither the cluster id nor an instance or nonce, and nothing that a hello claims ends a
+ * another one is refused. Who finds itself in a configuration of the log says in which; where a later one is
+ * agreed upon that lacks it, it was removed, and hears that at its next contact. So was a recorded pair, or
+ * instance, that is no member any more. Who is refused learns neither the cluster id nor an instance or nonce, and nothing that a hello claims ends a
  * node that serves.
  *
  * Loop thread.
@@ -35,6 +36,8 @@ struct form {
 	bool running;                                   /* raft runs on this node */
 	const struct raft_configuration *configuration; /* NULL while raft does not run */
 	bool configuration_settled;                     /* no change is pending */
+	uint64_t configuration_index;                   /* in the log */
+	bool configuration_agreed;                      /* … and committed, as this node knows */
 };
 
 /* What a handshake asks of the replica. */
@@ -78,8 +81,8 @@ void form_judge_new_member(const struct form *form, uint64_t id, const struct ha
 			   char problem[HANDSHAKE_REASON_BYTES]);
 /* Whether a node of this id was a member once; a member now counts, too. */
 bool form_knew(const struct form *form, uint64_t id);
-/* Whether the member with this endpoint was one once, and is none now. */
-bool form_was_removed(const struct form *form, uint64_t id, const char *endpoint);
+/* Whether who said this hello was a member once, and is none now. */
+bool form_was_removed(const struct form *form, const struct handshake *hello);
 /* A member's endpoint in a configuration; false: it is not there. */
 bool form_find_member(const struct raft_configuration *configuration, uint64_t id,
 		      struct endpoint *endpoint);

@@ -38,7 +38,8 @@ static void put_numbers(const struct handshake *handshake, struct buffer *into)
 	put_u64(into, handshake->from_nonce);
 	put_u64(into, handshake->to_nonce);
 	put_u64(into, handshake->to_instance);
-	put_u64(into, handshake->members_hash);
+	put_u64(into, handshake->purpose == HANDSHAKE_FORMING ? handshake->members_hash
+							      : handshake->configuration_index);
 	buffer_append(into, handshake->cluster_id, CLUSTER_ID_BYTES);
 }
 
@@ -101,7 +102,10 @@ static void take_numbers(const uint8_t *at, struct handshake *handshake)
 	handshake->from_nonce = bytes_le64(at + 32);
 	handshake->to_nonce = bytes_le64(at + 40);
 	handshake->to_instance = bytes_le64(at + 48);
-	handshake->members_hash = bytes_le64(at + 56);
+	if (handshake->purpose == HANDSHAKE_FORMING)
+		handshake->members_hash = bytes_le64(at + 56);
+	else
+		handshake->configuration_index = bytes_le64(at + 56);
 	memcpy(handshake->cluster_id, at + 64, CLUSTER_ID_BYTES);
 }
 

@@ -7,7 +7,8 @@
  *     refusal)
  *   u64 nonce of the sender; u64 nonce of the receiver, as the sender knows them (0: not known)
  *   u64 instance of the receiver, as the sender has recorded it (0: none)
- *   u64 hash of the initial members (roster_hash)
+ *   u64, by purpose: FORMING: hash of the initial members (roster_hash); RAFT: log index of the
+ *     configuration that has the sender (0: none that it knows)
  *   16 bytes cluster id (zeros: not known yet)
  *   u8 size + cluster name; u16 size + endpoint text of the sender; u16 size + reason
  *   u8 count, then for each initial member of a formed cluster: u64 id, u64 instance
@@ -48,7 +49,9 @@ struct handshake {
 	uint16_t version;
 	enum handshake_purpose purpose;
 	enum handshake_verdict verdict;
-	uint64_t from, to, instance, from_nonce, to_nonce, to_instance, members_hash;
+	uint64_t from, to, instance, from_nonce, to_nonce, to_instance;
+	uint64_t members_hash;        /* FORMING */
+	uint64_t configuration_index; /* RAFT */
 	uint8_t cluster_id[CLUSTER_ID_BYTES];
 	char cluster_name[HANDSHAKE_NAME_BYTES];
 	char endpoint[ENDPOINT_TEXT_BYTES];

@@ -172,6 +172,15 @@ uint64_t peers_instance_of(const struct peers *peers, uint64_t id, uint64_t nonc
 	return 0;
 }
 
+bool peers_has(const struct peers *peers, uint64_t id, uint64_t instance)
+{
+	ASSERT(peers->record_count <= PEERS_RECORDS);
+	for (uint32_t i = 0; i < peers->record_count; i++)
+		if (peers->records[i].id == id && peers->records[i].instance == instance)
+			return true;
+	return false;
+}
+
 bool peers_record(struct peers *peers, uint64_t id, uint64_t nonce, uint64_t instance)
 {
 	ASSERT(id != 0 && instance != 0);

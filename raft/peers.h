@@ -50,6 +50,8 @@ int peers_save(const char *path, const struct peers *peers, struct error *error)
 
 /* The recorded instance of a member; 0: none. */
 uint64_t peers_instance_of(const struct peers *peers, uint64_t id, uint64_t nonce);
+/* Whether this instance is recorded for this id, whatever its nonce. */
+bool peers_has(const struct peers *peers, uint64_t id, uint64_t instance);
 /* First come: records the instance when there is none yet; true: the file must be written again. */
 bool peers_record(struct peers *peers, uint64_t id, uint64_t nonce, uint64_t instance);
 

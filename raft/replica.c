@@ -144,6 +144,8 @@ static void gather_facts(const struct replica *replica, struct replica_facts *fa
 	facts->configuration_index = instance->raft.configuration_index;
 	facts->uncommitted_index = instance->raft.configuration_uncommitted_index;
 	facts->members = instance->raft.configuration.n;
+	/* Who was removed may be told so only from then on. */
+	facts->agreed = facts->configuration_index <= instance->raft.commit_index;
 	if (instance->raft.state == RAFT_FOLLOWER)
 		facts->leader_id = instance->raft.follower_state.current_leader.id;
 }

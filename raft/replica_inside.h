@@ -48,7 +48,7 @@ struct witness {
 struct replica_facts {
 	enum replica_state state;
 	int raft_state;
-	bool ready, removed;
+	bool ready, removed, agreed;
 	uint64_t term, leader_id, configuration_index, uncommitted_index;
 	uint32_t members;
 };

@@ -355,12 +355,25 @@ void replica_pull_turn(struct replica *replica)
 void replica_look_at_configuration(struct replica *replica)
 {
 	const struct instance *instance = replica->instance;
+	struct form *form = &replica->form;
 
-	replica->form.running =
+	form->running =
 		instance != NULL && !replica->pull_wanted && replica->stop < STOP_CLOSING_RAFT;
-	replica->form.configuration = instance != NULL ? &instance->raft.configuration : NULL;
-	replica->form.configuration_settled =
-		instance != NULL && instance->raft.configuration_uncommitted_index == 0;
+	form->configuration = NULL;
+	form->configuration_settled = form->configuration_agreed = false;
+	form->configuration_index = 0;
+	if (instance == NULL)
+		return;
+	const struct raft *raft = &instance->raft;
+
+	form->configuration = &raft->configuration;
+	form->configuration_settled = raft->configuration_uncommitted_index == 0;
+	form->configuration_index = form->configuration_settled
+					    ? raft->configuration_index
+					    : raft->configuration_uncommitted_index;
+	/* After a start libraft takes what is in its log for settled. */
+	form->configuration_agreed =
+		form->configuration_settled && form->configuration_index <= raft->commit_index;
 }
 
 static void on_hello(void *arg, uint64_t peer, struct handshake *hello)
@@ -461,11 +474,11 @@ static void on_gone(void *arg, uint64_t peer)
 	uv_timer_start(&replica->campaign, on_campaign, (uint64_t)after_ms, 0);
 }
 
-static bool on_review(void *arg, uint64_t peer, const char *endpoint)
+static bool on_review(void *arg, const struct handshake *hello)
 {
 	const struct replica *replica = arg;
 
-	return !form_was_removed(&replica->form, peer, endpoint);
+	return !form_was_removed(&replica->form, hello);
 }
 
 void replica_review_peers(struct replica *replica)

@@ -418,12 +418,12 @@ bool transport_is_up(const struct transport *transport, uint64_t peer)
 }
 
 void transport_review(struct transport *transport,
-		      bool (*stays)(void *arg, uint64_t peer, const char *endpoint), void *arg)
+		      bool (*stays)(void *arg, const struct handshake *hello), void *arg)
 {
 	struct connection *at = transport->connections;
 
 	for (; at != NULL; at = at->next)
-		if (at->incoming && at->greeted && !stays(arg, at->peer, at->endpoint))
+		if (at->incoming && at->greeted && !stays(arg, &at->hello))
 			transport_connection_close(at);
 }
 

@@ -81,7 +81,7 @@ void transport_disconnect(struct transport *transport, void (*idle)(void *arg), 
 
 /* Members changed: close the connections of those that do not stay; they hear why when they come again. */
 void transport_review(struct transport *transport,
-		      bool (*stays)(void *arg, uint64_t peer, const char *endpoint), void *arg);
+		      bool (*stays)(void *arg, const struct handshake *hello), void *arg);
 
 /* Since its last raft message; -1: never. */
 int64_t transport_last_contact_ms(const struct transport *transport, uint64_t peer);

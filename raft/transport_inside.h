@@ -33,9 +33,9 @@ struct connection {
 	struct link *link; /* outgoing; NULL once the link has let go, and for incoming ones */
 	struct connection *next;
 	bool incoming, greeted, closing;
-	int64_t deadline_ms;     /* for the handshake of an incoming one */
-	uint64_t peer, instance; /* instance: as an incoming peer says */
-	char endpoint[ENDPOINT_TEXT_BYTES];
+	int64_t deadline_ms; /* for the handshake of an incoming one */
+	uint64_t peer;
+	struct handshake hello; /* of an incoming peer */
 	struct reader reader;
 };
 

@@ -21,7 +21,8 @@ static void close_other_incoming(struct connection *connection)
 
 	for (; other != NULL; other = other->next)
 		if (other != connection && other->incoming && other->greeted &&
-		    other->peer == connection->peer && other->instance == connection->instance)
+		    other->peer == connection->peer &&
+		    other->hello.instance == connection->hello.instance)
 			transport_connection_close(other);
 }
 
@@ -47,8 +48,7 @@ static void on_hello(struct connection *connection, const struct handshake *hell
 	char address[ADDRESS_TEXT_BYTES];
 
 	connection->peer = hello->from;
-	connection->instance = hello->instance;
-	memcpy(connection->endpoint, hello->endpoint, sizeof connection->endpoint);
+	connection->hello = *hello;
 	transport->options.judge(transport->options.arg, hello, &welcome);
 	ASSERT(welcome.verdict != HANDSHAKE_NONE);
 	if (welcome.verdict > HANDSHAKE_LATER) {
@@ -140,7 +140,7 @@ static void on_raft_frame(struct connection *connection, struct span meta)
 		return;
 	}
 	reader->payload = NULL;
-	message.server_address = connection->endpoint;
+	message.server_address = connection->hello.endpoint;
 	transport_contact_of(transport, connection->peer)->received_ms = clock_monotonic_ms();
 	transport->options.receive(transport->options.arg, &message);
 }

@@ -355,18 +355,15 @@ static void a_removed_member_is_told_so(void **state)
 {
 	struct node nodes[3];
 	struct meeting meeting;
-	struct endpoint endpoint;
-	char text[ENDPOINT_TEXT_BYTES];
 
 	(void)state;
 	form_three(nodes);
-	assert_true(form_find_member(&nodes[0].configuration, 3, &endpoint));
-	endpoint_format(&endpoint, text);
-	assert_false(form_was_removed(&nodes[0].form, 3, text));
+	meeting = meet(&nodes[2], &nodes[0], HANDSHAKE_RAFT);
+	assert_false(form_was_removed(&nodes[0].form, &meeting.hello));
 	raft_configuration_close(&nodes[0].configuration);
 	raft_configuration_init(&nodes[0].configuration);
 	raft_configuration_add(&nodes[0].configuration, 1, "a:1/a:2#1", RAFT_VOTER);
-	assert_true(form_was_removed(&nodes[0].form, 3, text));
+	assert_true(form_was_removed(&nodes[0].form, &meeting.hello));
 	meeting = meet(&nodes[2], &nodes[0], HANDSHAKE_RAFT);
 	assert_int_equal(meeting.welcome.verdict, HANDSHAKE_REMOVED);
 	assert_int_equal(meeting.welcomed, FORM_REMOVED);
@@ -374,6 +371,77 @@ static void a_removed_member_is_told_so(void **state)
 	nodes[0].form.configuration_settled = false;
 	meeting = meet(&nodes[2], &nodes[0], HANDSHAKE_RAFT);
 	assert_int_equal(meeting.welcome.verdict, HANDSHAKE_ACCEPTED);
+	close_three(nodes);
+}
+
+static void agree(struct node *node, uint64_t index, bool agreed)
+{
+	node->form.configuration_index = index;
+	node->form.configuration_agreed = agreed;
+}
+
+/* Nothing is recorded of node 4 here: it counts whose configuration is the later one. */
+static void a_removed_member_is_told_so_by_whoever_never_met_it(void **state)
+{
+	static const struct {
+		uint64_t theirs, ours;
+		bool agreed;
+		enum handshake_verdict verdict;
+	} cases[] = {
+		{7, 9, true, HANDSHAKE_REMOVED},
+		{7, 9, false, HANDSHAKE_ACCEPTED}, /* the removal may be taken back */
+		{7, 3, true, HANDSHAKE_ACCEPTED},  /* this member lags: it may be new */
+		{0, 9, true, HANDSHAKE_ACCEPTED},  /* it does not know of itself yet */
+	};
+	struct node nodes[3], fourth;
+
+	(void)state;
+	form_three(nodes);
+	node_init(&fourth, 4, 400, INITIAL);
+	memcpy(fourth.peers.cluster_id, nodes[0].peers.cluster_id, CLUSTER_ID_BYTES);
+	form_first_configuration(&nodes[0].form, &fourth.configuration);
+	raft_configuration_add(&fourth.configuration, 4, "d:1/d:2#44", RAFT_VOTER);
+	fourth.form.configuration = &fourth.configuration;
+	fourth.form.running = fourth.form.configuration_settled = true;
+	fourth.peers.stage = PEERS_STARTED;
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		agree(&fourth, cases[i].theirs, true);
+		agree(&nodes[0], cases[i].ours, cases[i].agreed);
+		struct meeting meeting = meet(&fourth, &nodes[0], HANDSHAKE_RAFT);
+
+		assert_int_equal(meeting.welcome.verdict, cases[i].verdict);
+		assert_true(cases[i].verdict != HANDSHAKE_REMOVED ||
+			    meeting.welcomed == FORM_REMOVED);
+	}
+	node_close(&fourth);
+	close_three(nodes);
+}
+
+/* It was added, and removed before it had that from the log; its first hello had no nonce. */
+static void a_member_that_never_knew_of_itself_is_told_that_it_was_removed(void **state)
+{
+	struct node nodes[3], fourth;
+	struct meeting meeting;
+
+	(void)state;
+	form_three(nodes);
+	node_init(&fourth, 4, 400, INITIAL);
+	add_fourth(nodes, "d:1/d:2#44");
+	meet(&nodes[0], &fourth, HANDSHAKE_RAFT);
+	fourth.form.running = true;
+	meeting = meet(&fourth, &nodes[0], HANDSHAKE_RAFT);
+	assert_int_equal(meeting.welcome.verdict, HANDSHAKE_ACCEPTED);
+	assert_int_equal(meeting.hello.from_nonce, 0);
+	assert_false(form_was_removed(&nodes[0].form, &meeting.hello));
+	raft_configuration_close(&nodes[0].configuration);
+	form_first_configuration(&nodes[0].form, &nodes[0].configuration);
+	assert_true(form_was_removed(&nodes[0].form, &meeting.hello));
+	meeting = meet(&fourth, &nodes[0], HANDSHAKE_RAFT);
+	assert_int_equal(meeting.welcome.verdict, HANDSHAKE_REMOVED);
+	/* Another one of this id that starts anew is not meant. */
+	fourth.peers.instance = 401;
+	meeting = meet(&fourth, &nodes[0], HANDSHAKE_RAFT);
+	assert_int_equal(meeting.welcome.verdict, HANDSHAKE_LATER);
 	close_three(nodes);
 }
 
@@ -498,6 +566,8 @@ int main(void)
 		cmocka_unit_test(an_address_of_another_node_is_noticed),
 		cmocka_unit_test(a_new_node_joins_whoever_has_it_as_a_member),
 		cmocka_unit_test(a_removed_member_is_told_so),
+		cmocka_unit_test(a_removed_member_is_told_so_by_whoever_never_met_it),
+		cmocka_unit_test(a_member_that_never_knew_of_itself_is_told_that_it_was_removed),
 		cmocka_unit_test(who_is_no_member_is_not_let_in),
 		cmocka_unit_test(a_member_that_is_not_known_here_yet_is_let_in),
 		cmocka_unit_test(a_node_where_raft_does_not_run_asks_to_come_later),

@@ -341,6 +341,29 @@ static void a_member_is_added_promoted_and_removed(void **state)
 	cluster_close(&cluster);
 }
 
+/* The leader stops talking to it at once; it hears why when it comes again. Nobody else could tell it. */
+static void a_member_is_told_that_it_was_removed(void **state)
+{
+	struct cluster_change added = {0}, removed = {0};
+	struct cluster cluster;
+
+	(void)state;
+	cluster_init(&cluster, 1);
+	cluster_start(&cluster, 1);
+	cluster_start(&cluster, 2);
+	cluster_run_until(&cluster, cluster_leader(&cluster) != 0);
+	replica_member_add(cluster.nodes[0].replica, 2, cluster.nodes[1].peer,
+			   cluster.nodes[1].client, MEMBER_STANDBY, cluster_on_change, &added);
+	assert_changed(&cluster, added);
+	cluster_append_many(&cluster, 1, 10, 100);
+	cluster_check_equal(&cluster);
+	assert_int_equal(cluster_status(&cluster, 2).member_count, 2);
+	replica_member_remove(cluster.nodes[0].replica, 2, cluster_on_change, &removed);
+	assert_changed(&cluster, removed);
+	cluster_run_until(&cluster, cluster_status(&cluster, 2).member_count == 1);
+	cluster_close(&cluster);
+}
+
 static void a_member_that_cannot_be_is_refused_before_anything_changes(void **state)
 {
 	struct cluster_change absent = {0}, other = {0}, forming = {0}, standby = {0},
@@ -593,6 +616,7 @@ int main(void)
 		cmocka_unit_test(a_node_that_finds_nothing_to_pull_votes_as_a_witness),
 		cmocka_unit_test(leadership_is_handed_over_on_request),
 		cmocka_unit_test(a_member_is_added_promoted_and_removed),
+		cmocka_unit_test(a_member_is_told_that_it_was_removed),
 		cmocka_unit_test(a_member_that_cannot_be_is_refused_before_anything_changes),
 		cmocka_unit_test(a_leader_that_is_to_be_removed_hands_over_first),
 		cmocka_unit_test(a_change_without_a_majority_has_an_unknown_outcome),

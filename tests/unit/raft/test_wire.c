@@ -461,6 +461,11 @@ static void handshakes_come_back(void **state)
 		assert_true(handshake_decode(cut, &second, &error) < 0);
 		unit_free_exact(cut);
 	}
+	/* The same place means something else between members. */
+	frame.data[WIRE_HEADER_BYTES + 2] = HANDSHAKE_RAFT;
+	assert_int_equal(handshake_decode(meta, &second, &error), 0);
+	assert_int_equal(second.configuration_index, 7);
+	assert_int_equal(second.members_hash, 0);
 	frame.data[WIRE_HEADER_BYTES] = 2;
 	assert_int_equal(handshake_decode(meta, &second, &error), -EPROTONOSUPPORT);
 	assert_non_null(strstr(error.message, "version 2"));
