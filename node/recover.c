@@ -5,8 +5,8 @@
 #include "node/command.h"
 #include "node/data_dir.h"
 #include "raft/offline.h"
-#include "storage/backup.h"
 #include "storage/kv.h"
+#include "storage/tables.h"
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -47,7 +47,7 @@ static int open_store(struct recovery *recovery, bool write, const struct store_
 	int status = kv_lmdb_open(&options.kv, &kv, error);
 
 	if (status == 0 && identity != NULL) {
-		status = backup_replace_identity(options.kv, identity, error);
+		status = tables_write_identity(options.kv, identity, error);
 		if (status != 0)
 			kv_close(options.kv);
 	}

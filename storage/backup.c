@@ -156,24 +156,3 @@ int backup_restore(struct store *store, struct backup_reader *reader,
 	}
 	return rc != 0 ? rc : store_ingest_end(store, manifest, error);
 }
-
-/* ---- identity ---- */
-
-int backup_replace_identity(struct kv *kv, const struct store_identity *identity,
-			    struct error *error)
-{
-	struct buffer value;
-	struct kv_txn *txn;
-	int rc = kv_begin(kv, KV_WRITE, &txn, error);
-
-	if (rc != 0)
-		return rc;
-	buffer_init(&value);
-	tables_identity_encode(identity, &value);
-	rc = kv_put(txn, KV_META, span_of_string("identity"), buffer_span(&value), false, error);
-	buffer_close(&value);
-	if (rc == 0)
-		return kv_commit(txn, error);
-	kv_abort(txn);
-	return rc;
-}

@@ -48,8 +48,4 @@ int backup_restore(struct store *store, struct backup_reader *reader,
 		   void (*progress)(void *arg, const struct backup_progress *progress), void *arg,
 		   struct error *error);
 
-/* Whose the tables are from now on, whatever they said before: nothing else has them open. Durable. */
-int backup_replace_identity(struct kv *kv, const struct store_identity *identity,
-			    struct error *error);
-
 #endif

@@ -26,6 +26,12 @@ struct flush {
 	uint64_t last_record; /* position of the last one before the generation; 0: none */
 };
 
+struct attempt {
+	const struct tail_generation *generation;
+	const struct tables_state *stored;
+	struct tables_state result;
+};
+
 /* ---- blocks ---- */
 
 struct writing {
@@ -510,42 +516,30 @@ static int put_all(struct flush *flush)
 	return rc == 0 ? tables_put_state(flush->txn, flush->state, flush->error) : rc;
 }
 
-static int flush_once(struct kv *kv, const struct tail_generation *generation,
-		      struct tables_state *state, struct error *error)
+/* A new attempt begins with the state that is stored. */
+static int flush_all(struct kv_txn *txn, void *arg, struct error *error)
 {
-	struct flush flush = {.generation = generation,
-			      .state = state,
+	struct attempt *attempt = arg;
+	const struct tail_generation *generation = attempt->generation;
+	struct flush flush = {.txn = txn,
+			      .generation = generation,
+			      .state = &attempt->result,
 			      .error = error,
-			      .last_record = state->last_record};
-	int rc;
+			      .last_record = attempt->stored->last_record};
 
+	attempt->result = *attempt->stored;
 	if (generation->count > 0)
-		state->last_record = tail_position(generation, generation->count - 1);
-	rc = kv_begin(kv, KV_WRITE, &flush.txn, error);
-
-	if (rc != 0)
-		return rc;
-	rc = put_all(&flush);
-	if (rc != 0) {
-		kv_abort(flush.txn);
-		return rc;
-	}
-	return kv_commit(flush.txn, error);
+		attempt->result.last_record = tail_position(generation, generation->count - 1);
+	return put_all(&flush);
 }
 
 int flush_generation(struct kv *kv, const struct tail_generation *generation,
 		     struct tables_state *state, struct error *error)
 {
-	for (;;) {
-		struct tables_state stored = *state;
-		int rc = flush_once(kv, generation, &stored, error);
+	struct attempt attempt = {.generation = generation, .stored = state};
+	int rc = kv_write(kv, flush_all, &attempt, error);
 
-		if (rc == 0)
-			*state = stored;
-		if (rc != -ENOBUFS)
-			return rc;
-		rc = kv_grow(kv, error);
-		if (rc != 0)
-			return rc;
-	}
+	if (rc == 0)
+		*state = attempt.result;
+	return rc;
 }

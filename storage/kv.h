@@ -153,6 +153,13 @@ static inline void kv_abort(struct kv_txn *txn)
 	txn->kv->operations->abort(txn);
 }
 
+/*
+ * What `write` does, in a transaction of its own that is committed. When the map is full, it is made
+ * larger, and `write` is called again from the beginning.
+ */
+int kv_write(struct kv *kv, int (*write)(struct kv_txn *txn, void *arg, struct error *error),
+	     void *arg, struct error *error);
+
 /* The value is valid until the transaction ends or, in a write transaction, until the next put or
  * delete. */
 static inline int kv_get(struct kv_txn *txn, enum kv_table table, struct span key,

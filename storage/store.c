@@ -295,33 +295,13 @@ int store_get_identity(struct store *store, struct store_identity *identity, str
 					store->kv->name);
 }
 
-static int write_identity(struct store *store, const struct store_identity *identity,
-			  struct error *error)
-{
-	struct buffer value;
-	struct kv_txn *txn;
-	int rc = kv_begin(store->kv, KV_WRITE, &txn, error);
-
-	if (rc != 0)
-		return rc;
-	buffer_init(&value);
-	tables_identity_encode(identity, &value);
-	rc = kv_put(txn, KV_META, span_of_string("identity"), buffer_span(&value), false, error);
-	buffer_close(&value);
-	if (rc != 0) {
-		kv_abort(txn);
-		return rc;
-	}
-	return kv_commit(txn, error);
-}
-
 int store_set_identity(struct store *store, const struct store_identity *identity,
 		       struct error *error)
 {
 	pthread_mutex_lock(&store->flush_lock);
 	int rc = store->has_identity ? error_set(error, -EEXIST, "store %s has an identity already",
 						 store->kv->name)
-				     : write_identity(store, identity, error);
+				     : tables_write_identity(store->kv, identity, error);
 	if (rc == 0) {
 		pthread_mutex_lock(&store->apply_lock);
 		pthread_rwlock_wrlock(&store->tail.lock);

@@ -289,6 +289,26 @@ int tables_put_state(struct kv_txn *txn, const struct tables_state *state, struc
 	return rc;
 }
 
+static int put_identity(struct kv_txn *txn, void *arg, struct error *error)
+{
+	const struct store_identity *identity = arg;
+	struct buffer value;
+
+	buffer_init(&value);
+	tables_identity_encode(identity, &value);
+	int rc =
+		kv_put(txn, KV_META, span_of_string("identity"), buffer_span(&value), false, error);
+	buffer_close(&value);
+	return rc;
+}
+
+int tables_write_identity(struct kv *kv, const struct store_identity *identity, struct error *error)
+{
+	struct store_identity copy = *identity;
+
+	return kv_write(kv, put_identity, &copy, error);
+}
+
 int tables_get_row(struct kv_txn *txn, enum tables_list list, struct span name,
 		   struct tables_key *key, struct tables_row *row, struct error *error)
 {

@@ -128,13 +128,16 @@ int tables_row_decode(struct span key, struct span value, struct tables_row *row
 void tables_chunk_seal(struct span key, struct buffer *chunk);
 int tables_chunk_open(struct span key, struct span value, struct span *chunk);
 
-/* ---- lookups: 0, -ENOENT, or an operating error with a message (-EBADMSG: damage) ---- */
+/* ---- lookups and writes: 0, -ENOENT, or an operating error with a message (-EBADMSG: damage) ---- */
 
 int tables_get_state(struct kv_txn *txn, struct tables_state *state, struct error *error);
 int tables_put_state(struct kv_txn *txn, const struct tables_state *state, struct error *error);
 /* *key is the row's key, or on -ENOENT the one that a new row would have. */
 int tables_get_row(struct kv_txn *txn, enum tables_list list, struct span name,
 		   struct tables_key *key, struct tables_row *row, struct error *error);
+/* Whose the tables are from now on, whatever they said before. Durable when it returns. */
+int tables_write_identity(struct kv *kv, const struct store_identity *identity,
+			  struct error *error);
 int tables_get_id(struct kv_txn *txn, const uint8_t id[UUID_BYTES], uint64_t *position,
 		  struct error *error);
 

@@ -2,7 +2,7 @@
 #include "tests/unit/raft/cluster.h"
 
 #include "raft/offline.h"
-#include "storage/backup.h"
+#include "storage/tables.h"
 
 static struct offline_options options_of(struct cluster_node *node, uint64_t applied_index)
 {
@@ -55,7 +55,7 @@ static uint64_t recover(struct cluster_node *node)
 	assert_ok(offline_new_cluster(offline, node->peer, node->client, identity.cluster_id,
 				      &error));
 	store.kv = feed_kv(&node->place);
-	assert_ok(backup_replace_identity(store.kv, &identity, &error));
+	assert_ok(tables_write_identity(store.kv, &identity, &error));
 	assert_ok(store_open(&fold.store, &store, &error));
 	assert_ok(offline_each_command(offline, options.store_applied_index, fold_command, &fold,
 				       &error));

@@ -93,28 +93,37 @@ static inline int feed_apply(struct store *store, uint64_t index, const struct f
 }
 
 /* A checkpoint of a consumer, alone in its command. */
-static inline void feed_checkpoint(struct store *store, uint64_t index, const char *consumer,
-				   uint64_t position)
+static inline int feed_try_checkpoint(struct store *store, uint64_t index, const char *consumer,
+				      uint64_t position, struct error *error)
 {
 	struct system_checkpoint checkpoint = {.position = position};
 	struct apply_result result;
 	struct record_fields fields;
 	struct buffer text, items;
-	struct error error;
 	uint8_t id[UUID_BYTES];
 
 	buffer_init(&text);
 	buffer_init(&items);
 	system_checkpoint_fields(span_of_string(consumer), &checkpoint, id, &text, &fields);
+	bytes_set_be64(id, index); /* the same in every run */
+	bytes_set_be64(id + 8, ~index);
 	size_t item = command_item_begin(&items);
 	command_item_add_checkpoint(&items, NULL, &fields);
 	command_item_end(&items, item);
 	struct span body = feed_command(&items, 1, (int64_t)index * 1000);
-	if (store_apply(store, index, (uint8_t *)(uintptr_t)body.data, body.size, NULL, &result,
-			&error) != 0)
-		fail_msg("%s", error.message);
 	buffer_close(&text);
 	buffer_close(&items);
+	return store_apply(store, index, (uint8_t *)(uintptr_t)body.data, body.size, NULL, &result,
+			   error);
+}
+
+static inline void feed_checkpoint(struct store *store, uint64_t index, const char *consumer,
+				   uint64_t position)
+{
+	struct error error;
+
+	if (feed_try_checkpoint(store, index, consumer, position, &error) != 0)
+		fail_msg("%s", error.message);
 }
 
 /* ---- places for stores ---- */

@@ -4,6 +4,7 @@
 #include "storage/backup.h"
 #include "storage/command.h"
 #include "storage/system.h"
+#include "storage/tables.h"
 #include "storage/verify.h"
 
 #include <signal.h>
@@ -491,7 +492,7 @@ static void an_identity_can_be_replaced(void **state)
 	store_close(make_store(&place, 10, 100));
 	struct kv *kv = feed_kv(&place);
 
-	assert_ok(backup_replace_identity(kv, &other, &error));
+	assert_ok(tables_write_identity(kv, &other, &error));
 	kv_close(kv);
 	struct store *store = feed_store(&place);
 
