@@ -137,7 +137,7 @@ check: deps-test
 
 bench: deps-build
 	@$(MAKE) --no-print-directory -j2 all
-	@ANNAL_BIN_DIR=$(abspath $(B)) tests/bench/run.sh --json $(B)/bench.json $(BENCH)
+	@ANNAL_BIN_DIR=$(abspath $(B)) tests/bench/run.sh --json $(B)/bench.json --last build/bench-last.json $(BENCH)
 
 # ---- sanitizers: the unit tests and a share of the simulator, instrumented ----
 asan tsan:
@@ -159,7 +159,8 @@ help:
 	@echo "make            build annald, annal, libannal.a, libannal.so into $(B)"
 	@echo "make demo       a three-node cluster, real events, a killed leader, nothing lost"
 	@echo "make check      every test that fits in 10 minutes (installs what they need)"
-	@echo "make bench      measure a fresh local cluster; table and JSON    BENCH='--seconds 2'"
+	@echo "make bench      measure a fresh local cluster, compare with the last run    BENCH='--seconds 5'"
+	@echo "make bench-scale  as the store grows, to 50 million events    SCALE='--only store --resume'"
 	@echo "make bench-peers  the same work on annal, NATS, etcd, PostgreSQL, Redis   PEERS= ROWS="
 	@echo "make sim        nodes in the simulator         SEEDS=1-5000"
 	@echo "make sim-mutants    planted defects, which the simulator must find"

@@ -29,9 +29,11 @@ struct bench_options {
 /* Of the nodes' processes, from /proc; and of the machine. */
 struct bench_usage {
 	uint32_t nodes;
-	uint64_t memory[BENCH_NODES_MAX];      /* bytes resident */
-	uint64_t written[BENCH_NODES_MAX];     /* bytes, since they started */
-	uint64_t cpu_all, cpu_idle, cpu_steal; /* clock ticks */
+	uint64_t memory[BENCH_NODES_MAX];         /* bytes resident */
+	uint64_t private_memory[BENCH_NODES_MAX]; /* of these: without pages of files */
+	uint64_t written[BENCH_NODES_MAX];        /* bytes, since they started */
+	uint64_t cpu_nodes;                       /* clock ticks of all of them */
+	uint64_t cpu_all, cpu_idle, cpu_steal;    /* clock ticks */
 };
 
 struct bench_row {
@@ -62,7 +64,7 @@ bench_run bench_append_single, bench_append_batch;
 bench_run bench_read_all, bench_read_stream, bench_subscribe;
 bench_run bench_failover, bench_restart, bench_import;
 bench_run bench_condition_after, bench_condition_two_tags, bench_read_tag, bench_read_type;
-bench_run bench_linearizable, bench_backup;
+bench_run bench_linearizable, bench_backup, bench_idle;
 
 /* Single appends, to streams of their own; added to the row. */
 bool bench_append_more(const struct bench *bench, uint32_t in_flight,

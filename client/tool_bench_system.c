@@ -20,6 +20,26 @@ static uint64_t number_in(const char *path, const char *name)
 	return value;
 }
 
+/* Ticks of a process: utime and stime, behind its name in brackets. */
+static uint64_t processor_time(uint64_t pid)
+{
+	char path[64], line[1024], *at = NULL;
+	uint64_t ticks = 0;
+
+	snprintf(path, sizeof path, "/proc/%" PRIu64 "/stat", pid);
+	FILE *file = fopen(path, "r");
+	if (file != NULL && fgets(line, sizeof line, file) != NULL)
+		at = strrchr(line, ')');
+	if (file != NULL)
+		fclose(file);
+	for (int field = 2; at != NULL && field < 16; field++) {
+		at = strchr(at + 1, ' ');
+		if (at != NULL && field >= 13)
+			ticks += strtoull(at, NULL, 10);
+	}
+	return ticks;
+}
+
 static void read_node(const char *cluster_dir, uint32_t node, struct bench_usage *usage)
 {
 	char path[4096];
@@ -31,6 +51,8 @@ static void read_node(const char *cluster_dir, uint32_t node, struct bench_usage
 		return;
 	snprintf(path, sizeof path, "/proc/%" PRIu64 "/status", pid);
 	usage->memory[usage->nodes] = number_in(path, "VmRSS:") * 1024;
+	usage->private_memory[usage->nodes] = number_in(path, "RssAnon:") * 1024;
+	usage->cpu_nodes += processor_time(pid);
 	snprintf(path, sizeof path, "/proc/%" PRIu64 "/io", pid);
 	usage->written[usage->nodes++] = number_in(path, "write_bytes:");
 }

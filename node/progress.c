@@ -16,7 +16,7 @@
 
 #define TICK_MS         100
 #define QUIET_TICKS     10u /* without a word, before one is told though it is little */
-#define CHECKPOINTS_MAX 1000u
+#define CHECKPOINTS_MAX 250u
 
 struct progress {
 	struct notifier *notifier;

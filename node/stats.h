@@ -59,6 +59,7 @@ struct node_counters {
 	X(tail_records, now->store.tail_records, "their number")                                   \
 	X(flushes, now->store.flushes, "transactions that moved the tail into the tables")         \
 	X(flushed_records, now->store.flushed_records, "records in them")                          \
+	X(flush_ms, now->store.flush_ns / 1000000, "time spent in them")                           \
 	X(term, now->replica->term, "raft term")                                                   \
 	X(is_leader, now->replica->role == REPLICA_LEADER ? 1u : 0u, "1 on the leader, else 0")    \
 	X(commit_index, now->replica->commit_index, "raft index committed")                        \

@@ -2,6 +2,7 @@
 #include "storage/store.h"
 
 #include "base/assert.h"
+#include "base/clock.h"
 #include "base/memory.h"
 #include "base/mutant.h"
 #include "storage/ahead.h"
@@ -262,6 +263,7 @@ void store_get_status(struct store *store, struct store_status *status)
 		.event_count = store->event_count,
 		.flushes = store->flushes,
 		.flushed_records = store->flushed_records,
+		.flush_ns = store->flush_ns,
 		.ingesting = store->ingesting || store->durable.ingesting,
 		.superseded = store->durable.superseded,
 		.horizon = store->horizon > store->durable.horizon ? store->horizon
@@ -469,7 +471,7 @@ static bool freeze(struct store *store)
 	return changed;
 }
 
-static void finish_flush(struct store *store, const struct tables_state *stored)
+static void finish_flush(struct store *store, const struct tables_state *stored, int64_t started_ns)
 {
 	pthread_mutex_lock(&store->apply_lock);
 	pthread_rwlock_wrlock(&store->tail.lock);
@@ -477,6 +479,7 @@ static void finish_flush(struct store *store, const struct tables_state *stored)
 	store->durable = *stored;
 	store->flushes++;
 	store->flushed_records += generation->count;
+	store->flush_ns += (uint64_t)(clock_monotonic_ns() - started_ns);
 	pthread_rwlock_unlock(&store->tail.lock);
 	pthread_mutex_unlock(&store->apply_lock);
 	tail_generation_free(generation);
@@ -485,13 +488,14 @@ static void finish_flush(struct store *store, const struct tables_state *stored)
 static int flush_frozen(struct store *store, struct error *error)
 {
 	struct tables_state state = store->frozen;
+	int64_t started_ns = clock_monotonic_ns();
 	int rc = flush_generation(store->kv, store->tail.frozen, &state, error);
 
 	if (rc != 0) {
 		error_prefix(error, "flush");
 		return rc;
 	}
-	finish_flush(store, &state);
+	finish_flush(store, &state, started_ns);
 	return 0;
 }
 

@@ -43,6 +43,7 @@ struct store_status {
 	uint64_t stream_count; /* of all kinds */
 	uint64_t event_count;  /* records outside of system streams */
 	uint64_t flushes, flushed_records;
+	uint64_t flush_ns;   /* time spent in them */
 	bool ingesting;      /* records are being pulled: apply is refused, see store_ingest_* */
 	uint64_t superseded; /* records of checkpoints that can be dropped, in the tables */
 	uint64_t

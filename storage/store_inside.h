@@ -43,7 +43,7 @@ struct store {
 	struct store_identity identity;
 	struct tables_state durable; /* apply: as of the last flush */
 	struct tables_state frozen;  /* under flush_lock: what the frozen generation leads to */
-	uint64_t flushes, flushed_records;
+	uint64_t flushes, flushed_records, flush_ns;
 	atomic_uint_fast64_t head_position;
 	atomic_uint_fast64_t trim_holds; /* who wants nothing dropped for now */
 };

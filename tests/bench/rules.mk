@@ -1,18 +1,29 @@
 # Benchmarks: programs that measure one layer by itself. Run them on an otherwise idle machine.
 #
 #   make bench-store     appends, flushes and reads of the store   BENCH_ARGS="--streams 1000000 --uniform"
+#   make bench-scale     as the store grows: tables into docs/performance.md, pictures into docs/
+#                        SCALE="--sizes 1000000,10000000 --ids v7 --only store --resume --dir DIR"
 #   make bench-peers     the same work on annal and on other stores, side by side: tests/bench/peers/README.md
 #                        PEERS="annal nats etcd"   ROWS="append-64 read-all"   SECONDS_PER_ROW=5
 
 BENCH_ARGS ?=
 
-$(B)/bench/store_bench: $(B)/tests/bench/store_bench.o $(WITH_storage)
+$(B)/bench/store_bench $(B)/bench/scale_store: $(B)/bench/%: $(B)/tests/bench/%.o $(B)/tests/bench/store_load.o \
+    $(WITH_storage)
 	@mkdir -p $(@D)
 	@echo "  LINK  $@"
 	@$(LINK) -o $@ $^ $(LIBS_storage)
 
 bench-store: $(B)/bench/store_bench
 	@$< $(BENCH_ARGS)
+
+# ---- as the store grows ----
+bench-scale: deps-build $(B)/bench/scale_store
+	@cluster/install-packages.sh gnuplot-nox
+	@$(MAKE) --no-print-directory -j2 all
+	@ANNAL_BIN_DIR=$(abspath $(B)) $(PYTHON) tests/bench/scale.py --scale-store $(abspath $(B))/bench/scale_store $(SCALE)
+	@$(PYTHON) tests/bench/scale_page.py --plots docs --paste docs/performance.md
+	@$(PYTHON) tests/bench/scale_page.py
 
 # ---- side by side: one program for each store, the workload the same in all ----
 PEER_NAMES    := annal nats etcd postgres redis
@@ -52,4 +63,4 @@ bench-peers: deps-build
 	    SECONDS_PER_ROW="$(SECONDS_PER_ROW)" FAILOVERS="$(FAILOVERS)" FILL_STREAMS="$(FILL_STREAMS)" \
 	    $(PYTHON) tests/bench/peers/run.py --json $(PEER_RESULTS)
 
-.PHONY: bench-store bench-peers peer-programs
+.PHONY: bench-store bench-scale bench-peers peer-programs

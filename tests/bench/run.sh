@@ -10,11 +10,12 @@ Starts three nodes in a new folder, runs all rows of `annal bench`, failover, re
 them, stops the nodes and removes the folder. What stands behind -- goes to `annal bench`.
 
   --file FILE      import that file, too
-  --seconds N      how long each timed row runs (default 5)
-  --times N        how many failovers and restarts (default 20)
+  --seconds N      how long each timed row runs (default 2)
+  --times N        how many failovers and restarts (default 6)
   --dir DIR        folder of the cluster, on the disk to be measured (default: a new one in TMPDIR)
   --base-port P    see cluster/local.sh (default 17600)
   --json FILE      the results as JSON, too
+  --last FILE      compare with the run kept there, and keep this one
   --set NAME=VALUE a setting of annald; may be given again
   --keep           leave the folder, for its logs
 
@@ -30,7 +31,7 @@ die() {
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 export ANNAL_BIN_DIR=${ANNAL_BIN_DIR:-$root/build/release}
 local_sh=$root/cluster/local.sh
-file='' seconds=5 times=20 dir='' base_port=17600 json='' keep=no settings=() extra=()
+file='' seconds=2 times=6 dir='' base_port=17600 json='' last='' keep=no settings=() extra=()
 
 while (($#)); do
 	case $1 in
@@ -46,6 +47,7 @@ while (($#)); do
 	--dir) dir=$2 ;;
 	--base-port) base_port=$2 ;;
 	--json) json=$2 ;;
+	--last) last=$2 ;;
 	--set) settings+=(--set "$2") ;;
 	*) die "$1: there is no such option; see --help" ;;
 	esac
@@ -55,6 +57,7 @@ done
 for program in annald annal; do
 	[[ -x $ANNAL_BIN_DIR/$program ]] || die "no $program in $ANNAL_BIN_DIR: run make"
 done
+[[ -z $last || -n $json ]] || die "--last wants --json"
 [[ -z $file || -r $file ]] || die "cannot read $file"
 made=no
 if [[ -z $dir ]]; then
@@ -77,6 +80,23 @@ finish() {
 trap finish EXIT
 trap 'exit 130' INT TERM
 
+# What tells whether two runs can be compared; into the results.
+add_machine() {
+	python3 - "$1" "$(git -C "$root" describe --always --dirty 2>/dev/null || echo unknown)" \
+		"$(nproc)" "$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)" \
+		"$(awk '/^MemTotal/ { printf "%.0f GiB", $2 / 1048576 }' /proc/meminfo)" \
+		"$(df --output=fstype "$dir" | tail -n 1)" "$(date -u '+%F %R UTC')" <<'END'
+import json, sys
+path, *values = sys.argv[1:]
+names = ("commit", "processors", "model", "memory", "file_system", "when")
+with open(path, encoding="utf-8") as file:
+    results = json.load(file)
+results["machine"] = dict(zip(names, values))
+with open(path, "w", encoding="utf-8") as file:
+    json.dump(results, file, indent=1)
+END
+}
+
 describe_machine() {
 	printf 'annal %s, commit %s; %s\n' "$("$ANNAL_BIN_DIR/annal" --version | cut -d' ' -f2)" \
 		"$(git -C "$root" describe --always --dirty 2>/dev/null || echo unknown)" \
@@ -97,7 +117,6 @@ bench=("$ANNAL_BIN_DIR/annal" bench --url "$url" --cluster-dir "$dir" --seconds 
 [[ -n $file ]] && bench+=(--file "$file")
 [[ -n $json ]] && bench+=(--json "$json")
 "${bench[@]}" --output table "${extra[@]}" || exit
-if [[ -n $json ]]; then
-	echo
-	cat "$json"
-fi
+[[ -n $json ]] || exit 0
+add_machine "$json" || exit
+[[ -z $last ]] || python3 "$root/tests/bench/compare.py" "$json" "$last"

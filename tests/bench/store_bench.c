@@ -9,13 +9,13 @@
  * robin over the streams (--uniform: at random). The clock stops when all is durable in the tables.
  * Queries ask for one of the four types and, with --tags, for the tags, which every event has.
  */
-#include "base/bytes.h"
 #include "base/clock.h"
 #include "base/memory.h"
 #include "storage/flusher.h"
 #include "storage/kv.h"
 #include "storage/store_inside.h"
 #include "storage/verify.h"
+#include "tests/bench/store_load.h"
 
 #include <getopt.h>
 #include <stdio.h>
@@ -24,13 +24,12 @@
 #include <unistd.h>
 
 struct bench {
-	uint64_t events, bytes, streams, tags, tail_bytes;
-	bool uniform, version_4;
+	struct store_load load;
+	uint64_t events, tail_bytes;
 	const char *directory;
 	FILE *json;
 	struct store *store;
 	struct flusher *flusher;
-	uint64_t seed, time_ms;
 	uint64_t stalls_ms;
 	int64_t apply_ns;
 };
@@ -39,15 +38,6 @@ struct figures {
 	double append, durable, read_all, read_streams, read_query, stored_bytes;
 	double condition_tables_ns, condition_tail_ns; /* after one of the last events there */
 };
-
-static uint64_t next_random(struct bench *bench)
-{
-	uint64_t mixed = (bench->seed += UINT64_C(0x9e3779b97f4a7c15));
-
-	mixed = (mixed ^ (mixed >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-	mixed = (mixed ^ (mixed >> 27)) * UINT64_C(0x94d049bb133111eb);
-	return mixed ^ (mixed >> 31);
-}
 
 static void die(const char *what, const struct error *error)
 {
@@ -61,46 +51,7 @@ static void flush_failed(void *arg, const struct error *error)
 	die("flush", error);
 }
 
-static const char *const tags[] = {"shop", "2026", "eu", "web"};
-
 /* ---- appends ---- */
-
-static void make_id(struct bench *bench, uint64_t number, uint8_t id[UUID_BYTES])
-{
-	bytes_set_be64(id, next_random(bench));
-	bytes_set_be64(id + 8, next_random(bench));
-	if (!bench->version_4) /* a millisecond for every 500 events, then a counter */
-		bytes_set_be64(id, (UINT64_C(1700000000000) + number / 500) << 16 | (number % 500));
-	id[6] = (uint8_t)((bench->version_4 ? 0x40 : 0x70) | (id[6] & 0x0f));
-	id[8] = (uint8_t)(0x80 | (id[8] & 0x3f));
-}
-
-static void add_append(struct bench *bench, struct buffer *items, uint64_t number)
-{
-	static const char *const types[] = {"order-placed", "order-paid", "order-packed",
-					    "order-sent"};
-	static uint8_t data[LIMIT_EVENT_BYTES];
-	uint64_t which = bench->uniform ? next_random(bench) : number;
-	uint8_t id[UUID_BYTES];
-	char stream[64];
-
-	snprintf(stream, sizeof stream, "Order%llu-%llu", (unsigned long long)(which % 10),
-		 (unsigned long long)(which % bench->streams));
-	make_id(bench, number, id);
-	struct record_fields fields = {.id = id,
-				       .stream = span_of_string(stream),
-				       .type = span_of_string(types[number % 4]),
-				       .data = span_of(data, bench->bytes)};
-	fields.tag_count = (uint32_t)bench->tags;
-	for (uint64_t i = 0; i < bench->tags; i++)
-		fields.tags[i] = span_of_string(tags[i]);
-	struct expectation expectation = {.written = true, .stream = fields.stream};
-	size_t item = command_item_begin(items);
-
-	command_item_add_expectation(items, &expectation);
-	command_item_add_record(items, &fields);
-	command_item_end(items, item);
-}
 
 static void send(struct bench *bench, const struct buffer *items, uint32_t count, uint64_t index)
 {
@@ -131,7 +82,7 @@ static void append_all(struct bench *bench, struct figures *figures)
 
 	buffer_init(&items);
 	for (uint64_t number = 0; number < bench->events; number++) {
-		add_append(bench, &items, number);
+		load_add_append(&bench->load, &items, number);
 		count++;
 		if (items.size < LIMIT_ENTRY_BYTES - 1024 && number + 1 < bench->events)
 			continue;
@@ -177,16 +128,14 @@ static double read_streams(struct bench *bench)
 	struct stream_status status;
 	struct page page;
 	struct error error;
-	uint64_t reads = bench->streams < 20000 ? bench->streams : 20000;
+	uint64_t reads = bench->load.streams < 20000 ? bench->load.streams : 20000;
 	int64_t started = clock_monotonic_ns();
 
 	buffer_init(&page.records);
 	for (uint64_t i = 0; i < reads; i++) {
-		uint64_t which = next_random(bench) % bench->streams;
-		char stream[64];
+		char stream[LOAD_STREAM_BYTES];
 
-		snprintf(stream, sizeof stream, "Order%llu-%llu", (unsigned long long)(which % 10),
-			 (unsigned long long)which);
+		load_stream_name(load_random(&bench->load) % bench->load.streams, stream);
 		buffer_clear(&page.records);
 		if (store_read_stream(bench->store, span_of_string(stream), &range, &page, &status,
 				      &error) != 0)
@@ -203,8 +152,8 @@ static void make_query(struct bench *bench, struct query *query)
 	query_init(query);
 	query_add_item(query);
 	query_add_name(query, QUERY_TYPES, span_of_string("order-paid"));
-	for (uint64_t i = 0; i < bench->tags; i++)
-		query_add_name(query, QUERY_TAGS, span_of_string(tags[i]));
+	for (uint64_t i = 0; i < bench->load.tags; i++)
+		query_add_name(query, QUERY_TAGS, span_of_string(load_tags[i]));
 }
 
 static double read_query(struct bench *bench, const struct query *query)
@@ -256,7 +205,7 @@ static void run_queries(struct bench *bench, struct figures *figures)
 	figures->condition_tables_ns = find_matches(bench, &query, store_head(bench->store) - 8);
 	buffer_init(&items);
 	for (uint64_t i = 0; i < 16; i++) /* a tail that no flush has taken yet */
-		add_append(bench, &items, bench->events + i);
+		load_add_append(&bench->load, &items, bench->events + i);
 	send(bench, &items, 16, bench->events + 1);
 	figures->condition_tail_ns = find_matches(bench, &query, store_head(bench->store) - 8);
 	buffer_close(&items);
@@ -320,8 +269,8 @@ static void run(struct bench *bench, bool version_4)
 	const char *ids = version_4 ? "v4" : "v7";
 	char path[400];
 
-	bench->version_4 = version_4;
-	bench->seed = 1;
+	bench->load.version_4 = version_4;
+	bench->load.seed = 1;
 	bench->apply_ns = 0;
 	bench->stalls_ms = 0;
 	snprintf(path, sizeof path, "%s/store_bench-XXXXXX", bench->directory);
@@ -352,11 +301,12 @@ static void run(struct bench *bench, bool version_4)
 		"\"read_all_per_s\": %.0f, \"streams_read_per_s\": %.0f, \"tags\": %llu, "
 		"\"read_query_per_s\": %.0f, \"condition_tables_ns\": %.0f, "
 		"\"condition_tail_ns\": %.0f, \"disk_bytes_per_event\": %.0f}\n",
-		ids, (unsigned long long)bench->events, (unsigned long long)bench->bytes,
-		(unsigned long long)bench->streams, bench->uniform ? "true" : "false",
-		figures.append, figures.durable, figures.read_all, figures.read_streams,
-		(unsigned long long)bench->tags, figures.read_query, figures.condition_tables_ns,
-		figures.condition_tail_ns, figures.stored_bytes);
+		ids, (unsigned long long)bench->events, (unsigned long long)bench->load.bytes,
+		(unsigned long long)bench->load.streams,
+		bench->load.order == LOAD_UNIFORM ? "true" : "false", figures.append,
+		figures.durable, figures.read_all, figures.read_streams,
+		(unsigned long long)bench->load.tags, figures.read_query,
+		figures.condition_tables_ns, figures.condition_tail_ns, figures.stored_bytes);
 }
 
 static uint64_t number(const char *text)
@@ -373,13 +323,14 @@ static uint64_t number(const char *text)
 
 static void check_options(const struct bench *bench)
 {
-	if (bench->bytes > LIMIT_EVENT_BYTES) {
+	if (bench->load.bytes > LIMIT_EVENT_BYTES) {
 		fprintf(stderr, "store_bench: an event has %llu bytes at most\n",
 			(unsigned long long)LIMIT_EVENT_BYTES);
 		exit(2);
 	}
-	if (bench->tags > sizeof tags / sizeof tags[0]) {
-		fprintf(stderr, "store_bench: there are %zu tags\n", sizeof tags / sizeof tags[0]);
+	if (bench->load.tags > sizeof load_tags / sizeof load_tags[0]) {
+		fprintf(stderr, "store_bench: there are %zu tags\n",
+			sizeof load_tags / sizeof load_tags[0]);
 		exit(2);
 	}
 }
@@ -396,8 +347,8 @@ int main(int argc, char **argv)
 					      {"json", required_argument, NULL, 'j'},
 					      {NULL, 0, NULL, 0}};
 	struct bench bench = {.events = 1000000,
-			      .bytes = 176, /* of data: some 256 with names, id and numbers */
-			      .streams = 10000,
+			      .load = {.bytes = 176, /* some 256 with names, id and numbers */
+				       .streams = 10000},
 			      .tail_bytes = LIMIT_TAIL_BYTES,
 			      .directory = "/tmp"};
 	int flag;
@@ -408,19 +359,19 @@ int main(int argc, char **argv)
 			bench.events = number(optarg);
 			break;
 		case 'b':
-			bench.bytes = number(optarg);
+			bench.load.bytes = number(optarg);
 			break;
 		case 's':
-			bench.streams = number(optarg);
+			bench.load.streams = number(optarg);
 			break;
 		case 't':
 			bench.tail_bytes = number(optarg) * MIB;
 			break;
 		case 'g':
-			bench.tags = number(optarg);
+			bench.load.tags = (uint32_t)number(optarg);
 			break;
 		case 'u':
-			bench.uniform = true;
+			bench.load.order = LOAD_UNIFORM;
 			break;
 		case 'd':
 			bench.directory = optarg;
