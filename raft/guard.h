@@ -102,9 +102,16 @@ int guard_peer_gone(struct guard *guard, raft_id peer);
 /* Begin an election, unless there is a leader by now. The ms until it is to be called again; -1: never. */
 int guard_campaign(struct guard *guard);
 
+/*
+ * At the end of a turn, when everything that was to be proposed in it has been. If this node leads and
+ * nothing is on its way that would carry the commit index, those who have stored what it covers are told
+ * of it now: an AppendEntries without entries, which libraft sends only with the next heartbeat.
+ */
+void guard_tell_commit(struct guard *guard);
+
 struct guard_counters {
 	uint64_t clamped, dropped, barriers, held_results, held_appends, trimmed, jumped,
-		votes_raised, flow_refused, stripped, leaders_gone, resigned;
+		votes_raised, flow_refused, stripped, leaders_gone, resigned, commits_told;
 };
 void guard_get_counters(const struct guard *guard, struct guard_counters *counters);
 

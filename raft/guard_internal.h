@@ -45,6 +45,7 @@ struct guard_peer {
 	raft_id id;
 	size_t bytes;      /* handed to the network, not done */
 	unsigned messages; /* the same */
+	raft_index told;   /* the commit index that it has, or will have, from what it was sent */
 };
 
 /* Room for every member and those that were members lately; idle ones make place. */

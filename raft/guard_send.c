@@ -3,6 +3,8 @@
  * those that answer for another time are dropped (SERIAL, CLAMP), and what is not yet sent to a peer
  * is bounded (FLOW): RAFT_NOCONNECTION makes libraft come again at the next heartbeat.
  *
+ * A commit that nothing else is about to carry is told by a message of the guard's own (guard_tell_commit).
+ *
  * An answer that is dropped, or that the network refuses, is accepted and ended later as canceled: an
  * error at once would make libraft 0.15 free the entries of the request a second time, or give up.
  */
@@ -148,7 +150,7 @@ static struct guard_peer *find_peer(struct guard *guard, raft_id id)
 
 		if (peer->id == id)
 			return peer;
-		if (peer->messages == 0 && idle == NULL)
+		if (peer->messages == 0 && (idle == NULL || (peer->id == 0 && idle->id != 0)))
 			idle = peer;
 	}
 	ASSERT(idle != NULL);
@@ -190,6 +192,14 @@ static bool is_too_much(const struct guard *guard, const struct guard_peer *peer
 	       peer->messages >= options->peer_in_flight_messages;
 }
 
+/* The receiver takes no commit index beyond the entries that it comes with. */
+static void note_told(struct guard_peer *peer, const struct raft_append_entries *append)
+{
+	raft_index end = append->prev_log_index + append->n_entries;
+
+	peer->told = append->leader_commit < end ? append->leader_commit : end;
+}
+
 static int send_bounded(struct guard *guard, struct raft_io_send *request,
 			const struct raft_message *message, raft_io_send_cb done)
 {
@@ -216,6 +226,8 @@ static int send_bounded(struct guard *guard, struct raft_io_send *request,
 		peer->bytes -= bytes;
 		peer->messages--;
 		memory_free(send);
+	} else {
+		note_told(peer, &message->append_entries);
 	}
 	return guard_inner_status(guard, status);
 }
@@ -233,4 +245,47 @@ int guard_send(struct raft_io *io, struct raft_io_send *request, const struct ra
 	    message->type == RAFT_IO_REQUEST_VOTE_RESULT)
 		return send_answer(guard, request, message, done);
 	return guard_inner_status(guard, guard->inner->send(guard->inner, request, message, done));
+}
+
+/* ---- news of a commit ---- */
+
+static void tell_commit(struct guard *guard, const struct raft_server *server, raft_term term)
+{
+	const struct raft *raft = guard->raft;
+	struct raft_message message = {
+		.type = RAFT_IO_APPEND_ENTRIES,
+		.server_id = server->id,
+		.server_address = server->address,
+		.append_entries = {.term = raft->current_term,
+				   .prev_log_index = raft->commit_index,
+				   .prev_log_term = term,
+				   .leader_commit = raft->commit_index},
+	};
+
+	if (send_bounded(guard, NULL, &message, NULL) == 0)
+		guard->counters.commits_told++;
+}
+
+void guard_tell_commit(struct guard *guard)
+{
+	const struct raft *raft = guard->raft;
+	const struct raft_configuration *configuration = &raft->configuration;
+
+	/* FLOW knows what each peer was sent. */
+	if (guard_is_over(guard) || raft->state != RAFT_LEADER || !guard->barrier_stored ||
+	    !guard_has(guard, GUARD_FLOW))
+		return;
+	const struct raft_entry *entry = guard_entry(raft, raft->commit_index);
+
+	/* What is on its way is soon committed, too: then both are told in one. */
+	if (entry == NULL || raft->commit_index < raft_last_index(guard->raft))
+		return;
+	for (unsigned i = 0; i < configuration->n; i++) {
+		const struct raft_server *server = &configuration->servers[i];
+
+		if (server->id != raft->id &&
+		    raft->leader_state.progress[i].match_index >= raft->commit_index &&
+		    find_peer(guard, server->id)->told < raft->commit_index)
+			tell_commit(guard, server, entry->term);
+	}
 }

@@ -200,6 +200,8 @@ static void replica_turn(struct replica *replica)
 	replica->in_turn = false;
 	if (replica->stop >= STOP_CLOSING)
 		return;
+	if (replica->instance != NULL && replica->stop < STOP_CLOSING_RAFT)
+		guard_tell_commit(replica->instance->guard);
 	if (replica->dirty)
 		uv_async_send(&replica->wake);
 	replica_step(replica, replica->stop != STOP_NOT || replica->members.kind != MEMBERS_NONE ||

@@ -260,6 +260,7 @@ static void add(struct totals *totals, const struct sim_outcome *outcome)
 	sum->guard.stripped += outcome->guard.stripped;
 	sum->guard.leaders_gone += outcome->guard.leaders_gone;
 	sum->guard.resigned += outcome->guard.resigned;
+	sum->guard.commits_told += outcome->guard.commits_told;
 	if (outcome->failed_over_us > 0) {
 		totals->failovers++;
 		sum->failed_over_us += outcome->failed_over_us;
@@ -377,9 +378,10 @@ static void print_totals(const struct arguments *arguments, const struct totals 
 	       "guard", sum->guard.clamped, sum->guard.barriers, sum->guard.held_results,
 	       sum->guard.held_appends, sum->guard.dropped);
 	printf("%-16s %12" PRIu64 "   jumps, %" PRIu64 " votes raised, %" PRIu64
-	       " trimmed, %" PRIu64 " stripped, %" PRIu64 " sends refused\n",
+	       " trimmed, %" PRIu64 " stripped, %" PRIu64 " sends refused, %" PRIu64
+	       " commits told\n",
 	       "", sum->guard.jumped, sum->guard.votes_raised, sum->guard.trimmed,
-	       sum->guard.stripped, sum->guard.flow_refused);
+	       sum->guard.stripped, sum->guard.flow_refused, sum->guard.commits_told);
 	printf("%-16s %12.3f   s of %" PRIu64 " without a leader, at most %.3f s, by seed %" PRIu64
 	       "; %" PRIu64 " leaders forgotten, %" PRIu64 " resigned\n",
 	       "failover",

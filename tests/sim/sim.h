@@ -89,6 +89,7 @@ struct sim_profile {
 	bool markers;             /* new leaders propose a term marker, as our replica does */
 	uint64_t nemesis_interval;
 	size_t in_flight_bytes;
+	bool tells_commit; /* leaders do not leave news of a commit to the next heartbeat */
 	/* Out of 1000: how often the nemesis chooses each (enum sim_fault). */
 	unsigned weight[FAULT_COUNT];
 	/* Of the store: settings, as small as they may be in some seeds. */

@@ -371,6 +371,7 @@ static void add_counters(struct sim_node *node)
 	sum->stripped += one.stripped;
 	sum->leaders_gone += one.leaders_gone;
 	sum->resigned += one.resigned;
+	sum->commits_told += one.commits_told;
 }
 
 static void run_restart(struct sim *sim, struct sim_node *node, void *data)
@@ -461,6 +462,8 @@ void sim_node_after(struct sim_node *node)
 		barrier_drop(&node->barrier);
 	if (node->store.pull.wanted && !node->witness)
 		sim_node_close(node);
+	else if (sim->profile.tells_commit)
+		guard_tell_commit(node->guard);
 }
 
 bool sim_node_is_up(const struct sim_node *node)

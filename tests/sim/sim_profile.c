@@ -33,6 +33,7 @@ static void draw_raft(struct sim *sim, struct sim_profile *profile)
 	/* The guard must be enough without them, too. */
 	profile->markers = sim_chance(sim, 500);
 	profile->in_flight_bytes = PICK(sim, 32 * 1024, 256 * 1024);
+	profile->tells_commit = sim->options.seed % 4 >= 2;
 }
 
 /* Settings of the store, as small as they may be in some seeds. */

@@ -42,6 +42,39 @@ static void three_nodes_form_and_become_equal(void **state)
 	cluster_close(&cluster);
 }
 
+/* From now on no heartbeat is due, and nobody misses any. */
+static void silence(struct cluster *cluster)
+{
+	const unsigned never_ms = 10 * CLUSTER_PATIENCE_MS;
+
+	for (uint64_t id = 1; id <= 3; id++) {
+		struct raft *raft = &cluster_node(cluster, id)->replica->instance->raft;
+
+		raft_set_election_timeout(raft, 2 * never_ms);
+		raft_set_heartbeat_timeout(raft, never_ms);
+		if (raft->state == RAFT_FOLLOWER)
+			raft->follower_state.randomized_election_timeout = 2 * never_ms;
+	}
+}
+
+static void followers_apply_what_is_committed_without_waiting_for_a_heartbeat(void **state)
+{
+	struct cluster cluster;
+
+	(void)state;
+	start_three(&cluster);
+	cluster_append_many(&cluster, 1, 20, 200);
+	cluster_check_equal(&cluster);
+	silence(&cluster);
+	for (uint64_t number = 21; number <= 30; number++) {
+		cluster_append_many(&cluster, number, 1, 200);
+		for (uint64_t id = 1; id <= 3; id++)
+			cluster_run_until(&cluster,
+					  cluster_node(&cluster, id)->told_position == number);
+	}
+	cluster_close(&cluster);
+}
+
 static void all_nodes_restart_and_go_on(void **state)
 {
 	struct cluster cluster;
@@ -606,6 +639,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(three_nodes_form_and_become_equal),
+		cmocka_unit_test(followers_apply_what_is_committed_without_waiting_for_a_heartbeat),
 		cmocka_unit_test(all_nodes_restart_and_go_on),
 		cmocka_unit_test(a_lost_leader_is_replaced_and_comes_back),
 		cmocka_unit_test(a_leader_that_ends_is_replaced_before_an_election_timeout),
