@@ -332,7 +332,9 @@ ANNAL_API enum annal_code annal_read_async(struct annal_client *client,
 					   const struct annal_read *read, annal_read_done *done,
 					   void *arg);
 
-/* Event by event, page by page; `limit` of the read counts events in a page, not in all. */
+/* Event by event, page by page; `limit` of the read counts events in a page, not in all. While the events of
+ * a page are looked at, the next one is on its way, unless the read is linearizable: it counts in
+ * annal_in_flight(). */
 struct annal_iterator;
 ANNAL_API struct annal_iterator *annal_iterate(struct annal_client *client,
 					       const struct annal_read *read);

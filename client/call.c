@@ -14,6 +14,8 @@
 struct waiter {
 	bool done;
 	enum annal_code code;
+	struct buffer *answer;
+	struct span result; /* in it */
 };
 
 struct call *call_new(struct annal_client *client)
@@ -314,7 +316,9 @@ void call_answer(struct annal_client *client, struct node *node,
 	if (call == NULL || call->node != node || call->msgid != message->msgid)
 		return; /* the call has reached its deadline before */
 	if (!message->failed) {
+		client->answering = node;
 		finish(client, call, ANNAL_OK, message->body);
+		client->answering = NULL;
 	} else if (decode_error(message->body, &client->answer_error)) {
 		refused(client, call);
 	} else {
@@ -388,9 +392,9 @@ static void wake_waiter(struct annal_client *client, struct call *call, enum ann
 
 	waiter->done = true;
 	waiter->code = code;
-	buffer_clear(&client->answer);
 	if (code == ANNAL_OK) {
-		buffer_append_span(&client->answer, result);
+		waiter->result = result;
+		call_keep_answer(client, &waiter->result, waiter->answer);
 	} else {
 		struct decode_error error = client->error;
 
@@ -399,10 +403,30 @@ static void wake_waiter(struct annal_client *client, struct call *call, enum ann
 	}
 }
 
+void call_keep_answer(struct annal_client *client, struct span *result, struct buffer *into)
+{
+	ASSERT(client->answering != NULL);
+	link_keep(&client->answering->link, result, into);
+}
+
 enum annal_code call_run(struct annal_client *client, struct call *call, uint32_t timeout_ms,
 			 struct span *result)
 {
-	struct waiter waiter = {0};
+	enum annal_code code = call_run_into(client, call, timeout_ms, &client->answer, result);
+
+	/* Others take the buffer, and expect the result at its beginning. */
+	if (code == ANNAL_OK && result->data != client->answer.data) {
+		buffer_consume(&client->answer, (size_t)(result->data - client->answer.data));
+		client->answer.size = result->size;
+		*result = buffer_span(&client->answer);
+	}
+	return code;
+}
+
+enum annal_code call_run_into(struct annal_client *client, struct call *call, uint32_t timeout_ms,
+			      struct buffer *answer, struct span *result)
+{
+	struct waiter waiter = {.answer = answer};
 
 	ASSERT(!client->calling_back);
 	call->done = wake_waiter;
@@ -410,7 +434,7 @@ enum annal_code call_run(struct annal_client *client, struct call *call, uint32_
 	call_start(client, call, timeout_ms);
 	while (!waiter.done)
 		client_turn(client, LIMIT_TIMEOUT_MS_DEFAULT);
-	*result = buffer_span(&client->answer);
+	*result = waiter.result;
 	return waiter.code;
 }
 

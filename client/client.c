@@ -95,6 +95,7 @@ struct annal_client *annal_client_new(const char *url, char *message, size_t siz
 	client->free_count = CLIENT_CALLS_MAX;
 	client->deadline_ms = INT64_MAX;
 	client->now_ms = clock_monotonic_ms();
+	client->looked_ms = client->now_ms;
 	client->jitter_ms = (uint32_t)(random_u64() % JITTER_MS);
 	for (uint32_t i = 0; i < uri.count; i++)
 		node_add(client, &uri.addresses[i]);
@@ -311,28 +312,56 @@ static void run_timers(struct annal_client *client)
 	call_dispatch(client);
 }
 
+static void wait_and_work(struct annal_client *client, struct watched *watched, int64_t wait_ms)
+{
+	ASSERT(wait_ms >= 0 && wait_ms <= INT32_MAX);
+	int ready = poll(watched->pollfds, watched->count, (int)wait_ms);
+
+	client->now_ms = clock_monotonic_ms();
+	client->looked_ms = client->now_ms;
+	for (nfds_t i = 0; ready > 0 && i < watched->count; i++) {
+		if (watched->nodes[i] != NULL)
+			work_on_node(client, watched->nodes[i], watched->pollfds[i].revents);
+		else if (watched->pollfds[i].revents != 0)
+			subscription_work(watched->subscriptions[i], watched->pollfds[i].revents);
+	}
+}
+
+/* Nobody has looked at what came meanwhile: that is no silence, and may be the answer in time. */
+static void look_after_absence(struct annal_client *client)
+{
+	struct watched watched;
+
+	if (clock_monotonic_ms() - client->looked_ms < 2 * CHECK_MS)
+		return;
+	watch_all(client, &watched);
+	wait_and_work(client, &watched, 0);
+}
+
 void client_turn(struct annal_client *client, int64_t wait_ms)
 {
 	size_t callbacks = client->callbacks;
 	struct watched watched;
 
 	ASSERT(!client->calling_back);
+	look_after_absence(client);
 	run_timers(client);
 	watch_all(client, &watched);
 	if (client->callbacks != callbacks)
 		return; /* what they started is sent without waiting for anything */
 	int64_t quiet = quiet_ms(client);
-	int64_t wait = wait_ms < quiet ? wait_ms : quiet;
 
-	ASSERT(wait >= 0 && wait <= INT32_MAX);
-	int ready = poll(watched.pollfds, watched.count, (int)wait);
+	wait_and_work(client, &watched, wait_ms < quiet ? wait_ms : quiet);
+}
 
-	client->now_ms = clock_monotonic_ms();
-	for (nfds_t i = 0; ready > 0 && i < watched.count; i++) {
-		if (watched.nodes[i] != NULL)
-			work_on_node(client, watched.nodes[i], watched.pollfds[i].revents);
-		else if (watched.pollfds[i].revents != 0)
-			subscription_work(watched.subscriptions[i], watched.pollfds[i].revents);
+void client_send(struct annal_client *client)
+{
+	run_timers(client);
+	for (uint32_t i = 0; i < client->nodes_count; i++) {
+		struct error error;
+
+		if (link_flush(&client->nodes[i].link, &error) != 0)
+			node_failed(client, &client->nodes[i], error.message);
 	}
 }
 
@@ -350,13 +379,7 @@ size_t annal_poll(struct annal_client *client, uint32_t timeout_ms)
 		if (client->callbacks > 0 || left <= 0)
 			break;
 	}
-	run_timers(client); /* what the callbacks started goes out with this turn */
-	for (uint32_t i = 0; i < client->nodes_count; i++) {
-		struct error error;
-
-		if (link_flush(&client->nodes[i].link, &error) != 0)
-			node_failed(client, &client->nodes[i], error.message);
-	}
+	client_send(client); /* what the callbacks started goes out with this turn */
 	return client->callbacks;
 }
 

@@ -89,6 +89,7 @@ struct annal_client {
 	uint32_t free_count;
 	struct call_list waiting;
 	int64_t now_ms;      /* of this turn */
+	int64_t looked_ms;   /* when sockets were looked at last */
 	int64_t deadline_ms; /* no call has an earlier one */
 	uint32_t jitter_ms;  /* so that clients do not come back all at once */
 	uint64_t position;   /* highest known */
@@ -100,6 +101,7 @@ struct annal_client {
 	struct decode_error error;        /* of the last call that failed */
 	struct decode_error answer_error; /* of the answer in hand */
 	struct buffer answer;             /* of the last blocking call */
+	struct node *answering;           /* whose answer a call_done has in hand; NULL: nobody's */
 	struct decode_versions versions;
 	struct decode_events page_events; /* of the page that a callback gets */
 	LIST_HEAD(, annal_subscription) subscriptions;
@@ -142,9 +144,14 @@ void call_expire(struct annal_client *client);
 /* Ends it with client->answer_error. */
 void call_fail(struct annal_client *client, struct call *call);
 size_t call_count(const struct annal_client *client);
-/* Start it and wait for its end. The result is copied to client->answer. */
+/* In a call_done that is given a result: keep it in `into`, *result with it, where large without a copy. */
+void call_keep_answer(struct annal_client *client, struct span *result, struct buffer *into);
+/* Start it and wait for its end. The result lies at the beginning of client->answer. */
 enum annal_code call_run(struct annal_client *client, struct call *call, uint32_t timeout_ms,
 			 struct span *result);
+/* The same, the result anywhere in `answer`, which is replaced. */
+enum annal_code call_run_into(struct annal_client *client, struct call *call, uint32_t timeout_ms,
+			      struct buffer *answer, struct span *result);
 /* The same for a write whose answer tells at most the place of its record in the log. */
 enum annal_code call_run_write(struct annal_client *client, struct call *call, const char *method);
 /* Whether a blocking function may be called now; else ANNAL_MISUSE is set. */
@@ -165,6 +172,8 @@ void list_begin(struct annal_client *client, struct call *call, const char *meth
 
 /* ---- client.c ---- */
 
+/* Send what has been started, without waiting for anything. */
+void client_send(struct annal_client *client);
 /* One turn: timers, sending, waiting at most `wait_ms`, receiving. */
 void client_turn(struct annal_client *client, int64_t wait_ms);
 enum annal_code client_fail(struct annal_client *client, enum annal_code code, const char *format,

@@ -2,6 +2,7 @@
 
 #include "base/answer.h"
 #include "base/assert.h"
+#include "base/bytes.h"
 #include "base/memory.h"
 #include "base/uuid.h"
 #include <stdarg.h>
@@ -52,8 +53,11 @@ static bool decode_response(struct msgpack_reader *reader, struct decode_message
 	message->kind = DECODE_RESPONSE;
 	message->msgid = (uint32_t)msgid;
 	message->failed = !msgpack_read_nil(reader);
-	if (!message->failed)
-		return msgpack_read_raw(reader, &message->body);
+	if (!message->failed) {
+		/* The last value of a message that has been scanned is all that is left of it. */
+		message->body = span_of(reader->at, (size_t)(reader->end - reader->at));
+		return message->body.size > 0;
+	}
 	if (!msgpack_read_raw(reader, &error) || !msgpack_read_nil(reader))
 		return false;
 	message->body = error;
@@ -78,58 +82,9 @@ bool decode_message(struct span bytes, struct decode_message *message)
 	       msgpack_read_raw(&reader, &message->body);
 }
 
-/* ---- maps ---- */
-
-static bool read_field(struct msgpack_reader *reader, const struct decode_field *field)
-{
-	struct span span;
-
-	if (msgpack_read_nil(reader))
-		return true;
-	switch (field->type) {
-	case DECODE_U64:
-		return msgpack_read_u64(reader, field->into);
-	case DECODE_I64:
-		return msgpack_read_i64(reader, field->into);
-	case DECODE_BOOL:
-		return msgpack_read_bool(reader, field->into);
-	case DECODE_RAW:
-		return msgpack_read_raw(reader, field->into);
-	case DECODE_TEXT:
-		if (!msgpack_read_str(reader, &span))
-			return false;
-		break;
-	case DECODE_BIN:
-		if (!msgpack_read_bytes(reader, &span))
-			return false;
-		break;
-	}
-	*(struct annal_bytes *)field->into = decode_bytes(span);
-	return true;
-}
-
-bool decode_fields(struct span map, const struct decode_field *fields, size_t count)
-{
-	struct msgpack_reader reader = msgpack_reader_of(map);
-	uint32_t pairs;
-	struct span key;
-
-	if (map.size == 0 || !msgpack_read_map(&reader, &pairs))
-		return false;
-	while (pairs-- > 0) {
-		size_t i = 0;
-
-		if (!msgpack_read_str(&reader, &key))
-			return false;
-		while (i < count && !span_equal_string(key, fields[i].name))
-			i++;
-		if (i < count ? !read_field(&reader, &fields[i]) : !msgpack_read_skip(&reader))
-			return false;
-	}
-	return true;
-}
-
 /* ---- events ---- */
+
+#define EVENT_FIELDS 9u
 
 void decode_events_init(struct decode_events *events)
 {
@@ -169,31 +124,64 @@ static bool read_tags(struct msgpack_reader *reader, struct decode_events *list,
 	return true;
 }
 
+/* How a node keeps an event, and so sends it: 0x99, three times 0xcf or 0xd3 and 8 bytes, 0xc4 0x10, id. */
+#define EVENT_HEAD_BYTES 46
+
+/* Position, version, time and id of an event in that form, in one go. */
+static bool read_usual_head(struct msgpack_reader *reader, struct annal_event *event)
+{
+	const uint8_t *at = reader->at;
+
+	if (reader->end - at < EVENT_HEAD_BYTES || at[0] != 0x99 || at[1] != 0xcf ||
+	    at[10] != 0xcf || at[19] != 0xcf || at[28] != 0xc4 || at[29] != ANNAL_ID_BYTES ||
+	    (at[20] & 0x80) != 0)
+		return false;
+	event->position = bytes_be64(at + 2);
+	event->version = bytes_be64(at + 11);
+	event->created_ns = (int64_t)bytes_be64(at + 20);
+	memcpy(event->id, at + 30, sizeof event->id);
+	reader->at += EVENT_HEAD_BYTES;
+	return true;
+}
+
+static bool read_head(struct msgpack_reader *reader, struct annal_event *event, uint32_t *count)
+{
+	struct span id;
+
+	*count = EVENT_FIELDS;
+	if (read_usual_head(reader, event))
+		return true;
+	if (!msgpack_read_array(reader, count) || *count < EVENT_FIELDS ||
+	    !msgpack_read_u64(reader, &event->position) ||
+	    !msgpack_read_u64(reader, &event->version) ||
+	    !msgpack_read_i64(reader, &event->created_ns) || !msgpack_read_bin(reader, &id) ||
+	    id.size != ANNAL_ID_BYTES)
+		return false;
+	memcpy(event->id, id.data, sizeof event->id);
+	return true;
+}
+
 static bool read_event(struct msgpack_reader *reader, struct decode_events *list)
 {
-	struct annal_event event = {0};
-	struct span id, stream, type, data, metadata;
+	struct span stream, type, data, metadata;
 	uint32_t count;
 
-	if (!msgpack_read_array(reader, &count) || count < 9 ||
-	    !msgpack_read_u64(reader, &event.position) ||
-	    !msgpack_read_u64(reader, &event.version) ||
-	    !msgpack_read_i64(reader, &event.created_ns) || !msgpack_read_bin(reader, &id) ||
-	    id.size != ANNAL_ID_BYTES || !msgpack_read_str(reader, &stream) ||
-	    !msgpack_read_str(reader, &type) || !msgpack_read_bytes(reader, &data) ||
-	    !msgpack_read_bytes(reader, &metadata) || !read_tags(reader, list, &event.tags_count))
-		return false;
-	for (uint32_t i = 9; i < count; i++)
-		if (!msgpack_read_skip(reader))
-			return false;
-	memcpy(event.id, id.data, sizeof event.id);
-	event.stream = decode_bytes(stream);
-	event.type = decode_bytes(type);
-	event.data = decode_bytes(data);
-	event.metadata = decode_bytes(metadata);
 	list->events = decode_make_room(list->events, list->count, &list->capacity,
 					sizeof list->events[0]);
-	list->events[list->count++] = event;
+	struct annal_event *event = &list->events[list->count];
+
+	if (!read_head(reader, event, &count) || !msgpack_read_str(reader, &stream) ||
+	    !msgpack_read_str(reader, &type) || !msgpack_read_bytes(reader, &data) ||
+	    !msgpack_read_bytes(reader, &metadata) || !read_tags(reader, list, &event->tags_count))
+		return false;
+	for (uint32_t i = EVENT_FIELDS; i < count; i++)
+		if (!msgpack_read_skip(reader))
+			return false;
+	event->stream = decode_bytes(stream);
+	event->type = decode_bytes(type);
+	event->data = decode_bytes(data);
+	event->metadata = decode_bytes(metadata);
+	list->count++;
 	return true;
 }
 
@@ -210,20 +198,27 @@ static void point_to_tags(struct decode_events *list)
 	ASSERT(list->tags_count == 0 || tags == list->tags + list->tags_count);
 }
 
-bool decode_events(struct span array, struct decode_events *events)
+static bool read_events(struct msgpack_reader *reader, struct decode_events *events)
 {
-	struct msgpack_reader reader = msgpack_reader_of(array);
 	uint32_t count;
 
 	events->count = 0;
 	events->tags_count = 0;
-	if (array.size == 0 || !msgpack_read_array(&reader, &count))
+	events->found = true;
+	if (!msgpack_read_array(reader, &count))
 		return false;
 	for (uint32_t i = 0; i < count; i++)
-		if (!read_event(&reader, events))
+		if (!read_event(reader, events))
 			return false;
 	point_to_tags(events);
 	return true;
+}
+
+bool decode_events(struct span array, struct decode_events *events)
+{
+	struct msgpack_reader reader = msgpack_reader_of(array);
+
+	return array.size > 0 && read_events(&reader, events);
 }
 
 bool decode_event(struct span event, struct decode_events *events)
@@ -235,6 +230,59 @@ bool decode_event(struct span event, struct decode_events *events)
 	if (event.size == 0 || !read_event(&reader, events))
 		return false;
 	point_to_tags(events);
+	return true;
+}
+
+/* ---- maps ---- */
+
+static bool read_field(struct msgpack_reader *reader, const struct decode_field *field)
+{
+	struct span span;
+
+	if (msgpack_read_nil(reader))
+		return true;
+	switch (field->type) {
+	case DECODE_U64:
+		return msgpack_read_u64(reader, field->into);
+	case DECODE_I64:
+		return msgpack_read_i64(reader, field->into);
+	case DECODE_BOOL:
+		return msgpack_read_bool(reader, field->into);
+	case DECODE_RAW:
+		return msgpack_read_raw(reader, field->into);
+	case DECODE_EVENTS:
+		return read_events(reader, field->into);
+	case DECODE_TEXT:
+		if (!msgpack_read_str(reader, &span))
+			return false;
+		break;
+	case DECODE_BIN:
+		if (!msgpack_read_bytes(reader, &span))
+			return false;
+		break;
+	}
+	*(struct annal_bytes *)field->into = decode_bytes(span);
+	return true;
+}
+
+bool decode_fields(struct span map, const struct decode_field *fields, size_t count)
+{
+	struct msgpack_reader reader = msgpack_reader_of(map);
+	uint32_t pairs;
+	struct span key;
+
+	if (map.size == 0 || !msgpack_read_map(&reader, &pairs))
+		return false;
+	while (pairs-- > 0) {
+		size_t i = 0;
+
+		if (!msgpack_read_str(&reader, &key))
+			return false;
+		while (i < count && !span_equal_string(key, fields[i].name))
+			i++;
+		if (i < count ? !read_field(&reader, &fields[i]) : !msgpack_read_skip(&reader))
+			return false;
+	}
 	return true;
 }
 

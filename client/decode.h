@@ -22,17 +22,19 @@ struct decode_message {
 	struct span body;   /* one value: result, error, or the array of parameters */
 };
 
+/* `bytes` are exactly one value, as a scanner found it. */
 bool decode_message(struct span bytes, struct decode_message *message);
 
 /* ---- maps ---- */
 
 enum decode_type {
-	DECODE_U64,  /* uint64_t */
-	DECODE_I64,  /* int64_t */
-	DECODE_BOOL, /* bool */
-	DECODE_TEXT, /* struct annal_bytes, from str */
-	DECODE_BIN,  /* struct annal_bytes, from bin or str */
-	DECODE_RAW,  /* struct span: the value's bytes, whatever it is */
+	DECODE_U64,    /* uint64_t */
+	DECODE_I64,    /* int64_t */
+	DECODE_BOOL,   /* bool */
+	DECODE_TEXT,   /* struct annal_bytes, from str */
+	DECODE_BIN,    /* struct annal_bytes, from bin or str */
+	DECODE_RAW,    /* struct span: the value's bytes, whatever it is */
+	DECODE_EVENTS, /* struct decode_events: emptied before, and `found` */
 };
 
 struct decode_field {
@@ -52,6 +54,7 @@ struct decode_events {
 	size_t count, capacity;
 	struct annal_bytes *tags; /* of all events, one after the other */
 	size_t tags_count, tags_capacity;
+	bool found; /* by decode_fields */
 };
 
 void decode_events_init(struct decode_events *events);

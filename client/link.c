@@ -9,9 +9,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define READ_BYTES    (256 * KIB) /* in one receive */
-#define CHUNK_BYTES   (64 * KIB)
-#define IN_KEPT_BYTES (1 * MIB) /* an empty buffer larger than this is given back */
+#define READ_BYTES     (256 * KIB) /* in one receive */
+#define CHUNK_BYTES    (64 * KIB)
+#define KEEP_BYTES_MIN (64 * KIB) /* below that a copy is cheap */
+#define IN_KEPT_BYTES  (8 * MIB)  /* an empty buffer larger than this is given back */
 #define MESSAGE_BYTES                                                                              \
 	(LIMIT_MESSAGE_BYTES + 64 * KIB) /* an event of full size fits with its frame */
 
@@ -251,6 +252,26 @@ int link_next(struct link *link, struct span *message, struct error *error)
 	}
 	return error_set(error, -EPROTO, "an answer is longer than %llu bytes",
 			 (unsigned long long)MESSAGE_BYTES);
+}
+
+void link_keep(struct link *link, struct span *value, struct buffer *into)
+{
+	size_t rest = link->in.size - link->taken;
+
+	ASSERT(value->data >= link->in.data &&
+	       value->data + value->size <= link->in.data + link->taken);
+	buffer_clear(into);
+	if (value->size < KEEP_BYTES_MIN || rest > value->size) {
+		buffer_append_span(into, *value);
+		*value = buffer_span(into);
+		return;
+	}
+	struct buffer in = *into;
+
+	buffer_append(&in, link->in.data + link->taken, rest);
+	*into = link->in;
+	link->in = in;
+	link->taken = 0;
 }
 
 size_t link_unread(const struct link *link)

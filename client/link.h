@@ -55,6 +55,12 @@ int link_receive(struct link *link, int64_t now_ms, struct error *error);
 /* 1 and the next whole message; 0 when more must be received; -EPROTO for something else. */
 int link_next(struct link *link, struct span *message, struct error *error);
 
+/*
+ * Keep the message that was handed out last, or a value in it: *value points into `into` afterwards, which
+ * the caller owns. A large message is not copied: its memory changes places with that of `into`.
+ */
+void link_keep(struct link *link, struct span *value, struct buffer *into);
+
 size_t link_unread(const struct link *link); /* bytes received and not handed out */
 
 #endif

@@ -1,53 +1,37 @@
-#include "client/client.h"
+#include "client/page.h"
 
 #include "base/assert.h"
 #include "base/memory.h"
 
-/* A page with the memory behind it. */
-struct page {
-	struct annal_page public; /* first: the user's pointer is ours */
-	struct decode_events events;
-	uint8_t *raw;
-};
+struct page *page_new(void)
+{
+	struct page *page = memory_zeroed(1, sizeof *page);
 
-struct annal_iterator {
-	struct annal_client *client;
-	struct annal_read read;
-	struct annal_page *page; /* NULL before the first and after the last */
-	size_t at;
-	bool end;
-};
+	decode_events_init(&page->events);
+	buffer_init(&page->raw);
+	return page;
+}
+
+void page_free(struct page *page)
+{
+	if (page == NULL)
+		return;
+	decode_events_close(&page->events);
+	buffer_close(&page->raw);
+	memory_free(page);
+}
 
 void annal_page_free(struct annal_page *page)
 {
-	struct page *whole = (struct page *)page;
-
-	if (page == NULL)
-		return;
-	decode_events_close(&whole->events);
-	memory_free(whole->raw);
-	memory_free(whole);
-}
-
-/* Take over client->answer, so that the events may point into it. */
-static struct page *new_page(struct annal_client *client, struct span *answer)
-{
-	struct page *page = memory_zeroed(1, sizeof *page);
-	size_t size;
-
-	decode_events_init(&page->events);
-	page->raw = buffer_take(&client->answer, &size);
-	*answer = span_of(page->raw, size);
-	return page;
+	page_free((struct page *)page);
 }
 
 /* What the map says of events goes into `list`, which must live as long as the page. */
 static bool decode_page_into(struct span answer, struct annal_page *page,
 			     struct decode_events *list)
 {
-	struct span events = {0};
 	const struct decode_field fields[] = {
-		{"events", DECODE_RAW, &events},
+		{"events", DECODE_EVENTS, list},
 		{"next", DECODE_U64, &page->next},
 		{"end", DECODE_BOOL, &page->end},
 		{"head", DECODE_U64, &page->head},
@@ -56,21 +40,25 @@ static bool decode_page_into(struct span answer, struct annal_page *page,
 		{"state", DECODE_TEXT, &page->state},
 	};
 
-	if (!DECODE_FIELDS(answer, fields) || !decode_events(events, list))
+	list->found = false;
+	if (!DECODE_FIELDS(answer, fields) || !list->found)
 		return false;
 	page->events = list->events;
 	page->count = list->count;
 	return true;
 }
 
-static bool decode_page(struct span answer, struct page *page)
+bool page_decode(struct page *page, struct span answer)
 {
+	page->public = (struct annal_page){0};
 	return decode_page_into(answer, &page->public, &page->events);
 }
 
-static bool decode_event_page(struct span answer, struct page *page)
+static bool decode_event_page(struct page *page, struct span answer)
 {
 	struct span event = {0};
+
+	page->public = (struct annal_page){0};
 	const struct decode_field fields[] = {{"event", DECODE_RAW, &event},
 					      {"head", DECODE_U64, &page->public.head}};
 
@@ -82,36 +70,51 @@ static bool decode_event_page(struct span answer, struct page *page)
 	return true;
 }
 
-static enum annal_code run_read(struct annal_client *client, struct call *call, uint32_t timeout_ms,
-				const char *method, bool (*decode)(struct span, struct page *),
-				struct annal_page **into)
+typedef bool decode_page(struct page *page, struct span answer);
+
+static enum annal_code run_read_into(struct annal_client *client, struct call *call,
+				     uint32_t timeout_ms, const char *method, decode_page *decode,
+				     struct page *page)
 {
 	struct span answer;
-	enum annal_code code = call_run(client, call, timeout_ms, &answer);
+	enum annal_code code = call_run_into(client, call, timeout_ms, &page->raw, &answer);
 
 	if (code != ANNAL_OK)
 		return code;
-	struct page *page = new_page(client, &answer);
-
-	if (!decode(answer, page)) {
-		annal_page_free(&page->public);
+	if (!decode(page, answer))
 		return call_bad_answer(client, method);
-	}
 	client_observe(client, page->public.head);
-	*into = &page->public;
 	return ANNAL_OK;
 }
 
-enum annal_code annal_read(struct annal_client *client, const struct annal_read *read,
-			   struct annal_page **page)
+/* A page that the caller of the library frees. */
+static enum annal_code give_page(struct page *page, enum annal_code code, struct annal_page **into)
+{
+	if (code == ANNAL_OK)
+		*into = &page->public;
+	else
+		page_free(page);
+	return code;
+}
+
+enum annal_code page_read(struct annal_client *client, const struct annal_read *read,
+			  struct page *page)
 {
 	struct call *call = call_new_read(client);
 
 	if (call == NULL)
 		return ANNAL_MISUSE;
 	wire_read(&call->request, read, client_session_position(client));
-	return run_read(client, call, read->timeout_ms,
-			read->stream != NULL ? "read_stream" : "read_all", decode_page, page);
+	return run_read_into(client, call, read->timeout_ms,
+			     read->stream != NULL ? "read_stream" : "read_all", page_decode, page);
+}
+
+enum annal_code annal_read(struct annal_client *client, const struct annal_read *read,
+			   struct annal_page **page)
+{
+	struct page *made = page_new();
+
+	return give_page(made, page_read(client, read, made), page);
 }
 
 static void read_done(struct annal_client *client, struct call *call, enum annal_code code,
@@ -176,7 +179,10 @@ static struct call *begin_read_event(struct annal_client *client, uint32_t pairs
 static enum annal_code finish_read_event(struct annal_client *client, struct call *call,
 					 struct annal_page **page)
 {
-	return run_read(client, call, 0, "read_event", decode_event_page, page);
+	struct page *made = page_new();
+
+	return give_page(
+		made, run_read_into(client, call, 0, "read_event", decode_event_page, made), page);
 }
 
 enum annal_code annal_read_position(struct annal_client *client, uint64_t position,
@@ -212,58 +218,4 @@ enum annal_code annal_read_version(struct annal_client *client, const char *stre
 	wire_write_text(&call->request.bytes, "stream", stream);
 	wire_write_number(&call->request.bytes, "version", version);
 	return finish_read_event(client, call, page);
-}
-
-/* ---- iterator ---- */
-
-struct annal_iterator *annal_iterate(struct annal_client *client, const struct annal_read *read)
-{
-	struct annal_iterator *iterator = memory_zeroed(1, sizeof *iterator);
-
-	ASSERT(client != NULL && read != NULL);
-	iterator->client = client;
-	iterator->read = *read;
-	return iterator;
-}
-
-void annal_iterator_free(struct annal_iterator *iterator)
-{
-	if (iterator == NULL)
-		return;
-	annal_page_free(iterator->page);
-	memory_free(iterator);
-}
-
-static enum annal_code next_page(struct annal_iterator *iterator)
-{
-	struct annal_page *page;
-	enum annal_code code = annal_read(iterator->client, &iterator->read, &page);
-
-	if (code != ANNAL_OK)
-		return code;
-	annal_page_free(iterator->page);
-	iterator->page = page;
-	iterator->at = 0;
-	iterator->end = page->end;
-	/* A page that leads back to itself would never end. */
-	if (!page->end && page->next == iterator->read.from && page->count == 0)
-		return call_bad_answer(iterator->client, "read: its next page is itself, and");
-	iterator->read.from = page->next;
-	return ANNAL_OK;
-}
-
-enum annal_code annal_iterator_next(struct annal_iterator *iterator,
-				    const struct annal_event **event)
-{
-	*event = NULL;
-	while (iterator->page == NULL || iterator->at == iterator->page->count) {
-		if (iterator->end)
-			return ANNAL_OK;
-		enum annal_code code = next_page(iterator);
-
-		if (code != ANNAL_OK)
-			return code;
-	}
-	*event = &iterator->page->events[iterator->at++];
-	return ANNAL_OK;
 }

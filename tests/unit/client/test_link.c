@@ -63,6 +63,67 @@ static void messages_come_whole_however_they_arrive(void **state)
 	close_wire(&wire);
 }
 
+/* An array of one blob of this size, behind 4 bytes of headers, filled with `byte`. */
+static void put_blob(struct buffer *bytes, size_t size, int byte)
+{
+	msgpack_write_array(bytes, 1);
+	memset(buffer_reserve(bytes, size + 5), byte, size + 5);
+	uint8_t *at = bytes->data + bytes->size;
+
+	at[0] = 0xc6;
+	for (int i = 0; i < 4; i++)
+		at[1 + i] = (uint8_t)(size >> (24 - 8 * i));
+	bytes->size += size + 5;
+}
+
+static void receive_all(struct wire *wire, struct span bytes)
+{
+	struct error error;
+
+	while (bytes.size > 0) {
+		ssize_t sent = write(wire->peer, bytes.data, bytes.size);
+
+		if (sent > 0)
+			bytes = span_of(bytes.data + sent, bytes.size - (size_t)sent);
+		assert_int_equal(link_receive(&wire->link, 2, &error), 0);
+	}
+	for (int i = 0; i < 100; i++)
+		assert_int_equal(link_receive(&wire->link, 2, &error), 0);
+}
+
+/* Kept by a copy or by a change of memory: what follows stays, and so does what is kept. */
+static void a_message_is_kept_whatever_comes_behind_it(void **state)
+{
+	static const size_t sizes[] = {10, 1000, 70000, 300000, 100, 200000, 90000, 80000, 5};
+	struct buffer bytes, kept[COUNT_OF(sizes)];
+	struct span values[COUNT_OF(sizes)], message;
+	struct error error;
+	struct wire wire;
+
+	(void)state;
+	open_wire(&wire);
+	buffer_init(&bytes);
+	for (size_t i = 0; i < COUNT_OF(sizes); i++)
+		put_blob(&bytes, sizes[i], 'a' + (int)i);
+	receive_all(&wire, buffer_span(&bytes));
+	for (size_t i = 0; i < COUNT_OF(sizes); i++) {
+		buffer_init(&kept[i]);
+		assert_int_equal(link_next(&wire.link, &message, &error), 1);
+		assert_int_equal(message.size, sizes[i] + 6);
+		values[i] = span_of(message.data + 6, sizes[i]);
+		link_keep(&wire.link, &values[i], &kept[i]);
+	}
+	assert_int_equal(link_next(&wire.link, &message, &error), 0);
+	close_wire(&wire);
+	for (size_t i = 0; i < COUNT_OF(sizes); i++) {
+		assert_int_equal(values[i].size, sizes[i]);
+		for (size_t k = 0; k < sizes[i]; k++)
+			assert_int_equal(values[i].data[k], 'a' + (int)i);
+		buffer_close(&kept[i]);
+	}
+	buffer_close(&bytes);
+}
+
 static void what_is_no_message_is_refused(void **state)
 {
 	static const struct {
@@ -200,6 +261,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(messages_come_whole_however_they_arrive),
+		cmocka_unit_test(a_message_is_kept_whatever_comes_behind_it),
 		cmocka_unit_test(what_is_no_message_is_refused),
 		cmocka_unit_test(a_declared_length_costs_no_memory),
 		cmocka_unit_test(what_came_before_the_end_is_still_there),
