@@ -58,4 +58,10 @@ struct append_form {
 bool append_decode(struct append_decoder *decoder, const struct arguments *arguments,
 		   struct buffer *item, struct append_form *form, struct append_problem *problem);
 
+/*
+ * Whether an append that is forwarded may be sent once more to a later leader: it has events, each with an id,
+ * so that it is stored once. Without checking anything else of it.
+ */
+bool append_has_ids(const struct arguments *arguments);
+
 #endif

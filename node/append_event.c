@@ -207,3 +207,46 @@ bool decode_events(struct decode *decode, struct span stream, struct span raw)
 	decode->in_event = false;
 	return true;
 }
+
+/* ---- without decoding ---- */
+
+static bool has_id(struct msgpack_reader *reader)
+{
+	struct arguments event;
+	struct span raw, id;
+
+	return msgpack_read_raw(reader, &raw) && arguments_index(&event, raw) &&
+	       arguments_find(&event, "id", &id);
+}
+
+static bool have_ids(struct span raw)
+{
+	struct msgpack_reader reader = msgpack_reader_of(raw);
+	uint32_t count;
+
+	if (!msgpack_read_array(&reader, &count) || count == 0)
+		return false;
+	for (uint32_t i = 0; i < count; i++)
+		if (!has_id(&reader))
+			return false;
+	return true;
+}
+
+bool append_has_ids(const struct arguments *arguments)
+{
+	struct arguments write;
+	struct span raw, events;
+	uint32_t count;
+
+	if (!arguments_find(arguments, "writes", &raw))
+		return arguments_find(arguments, "events", &events) && have_ids(events);
+	struct msgpack_reader reader = msgpack_reader_of(raw);
+
+	if (!msgpack_read_array(&reader, &count) || count == 0)
+		return false;
+	for (uint32_t i = 0; i < count; i++)
+		if (!msgpack_read_raw(&reader, &raw) || !arguments_index(&write, raw) ||
+		    !arguments_find(&write, "events", &events) || !have_ids(events))
+			return false;
+	return true;
+}

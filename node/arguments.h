@@ -9,7 +9,7 @@
 #include "base/limits.h"
 #include "base/msgpack.h"
 
-#define ARGUMENTS_FORWARD_PAIRS 3u /* put behind a client's by the node that forwards them */
+#define ARGUMENTS_FORWARD_PAIRS 4u /* put behind a client's by the node that forwards them */
 #define ARGUMENTS_MAX           (LIMIT_MAP_PAIRS + ARGUMENTS_FORWARD_PAIRS)
 
 struct arguments {

@@ -14,12 +14,13 @@ enum method_flag {
 	METHOD_PRIVATE = 4, /* between nodes; not for clients, not in the documentation */
 	METHOD_EMPTY = 8,   /* writes, and its result is {} (write.h) */
 	METHOD_UNORDERED =
-		16, /* keeps no order with what else its connection sends to the leader */
+		16,        /* keeps no order with what else its connection sends to the leader */
+	METHOD_BY_ID = 32, /* with ids it may be proposed twice: it happens once */
 };
 
 /* X(name on the wire, handler, flags) — in order of how often they are asked for */
 #define METHOD_TABLE(X)                                                                            \
-	X("append", method_append, METHOD_BEGINS)                                                  \
+	X("append", method_append, METHOD_BEGINS | METHOD_BY_ID)                                   \
 	X("read_stream", method_read_stream, METHOD_READS)                                         \
 	X("read_all", method_read_all, METHOD_READS)                                               \
 	X("read_event", method_read_event, METHOD_READS)                                           \

@@ -220,6 +220,14 @@ void request_answer_unknown(struct request *request)
 		answer_timeout(request);
 }
 
+bool request_answer_if_unsure(struct request *request)
+{
+	if (request->unsure_term == 0)
+		return false;
+	request_answer_unknown(request);
+	return true;
+}
+
 /* The owner is told before, and might let go of the request. */
 static void tell_owner(struct request *request)
 {

@@ -29,6 +29,8 @@ struct request {
 	uint32_t references;
 	/* What its timeout means: "none" (nothing was proposed) until this is set. */
 	bool maybe_proposed;
+	/* It was sent to the leader of this term, and may have been proposed there; 0: it was not. */
+	uint64_t unsure_term;
 	/*
 	 * Of the method that handles it: called at the deadline before the TIMEOUT is given, so it may
 	 * answer otherwise, and when the session has gone, so it may stop working. NULL: nobody asks.
@@ -74,6 +76,8 @@ void request_answer_too_large(struct request *request, uint64_t limit, uint64_t 
 			      const char *message);
 /* TIMEOUT {outcome: "unknown"}: it was proposed, and nobody can say what became of it. */
 void request_answer_unknown(struct request *request);
+/* Whoever would say that nothing was proposed asks this first: true: it has answered TIMEOUT instead. */
+bool request_answer_if_unsure(struct request *request);
 /* A whole error map, made by the caller (with request_error_begin). */
 void request_answer_error_map(struct request *request, struct span error);
 /* Write a map header for `extra` more pairs, then code and message; the caller adds the pairs. */

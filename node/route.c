@@ -3,6 +3,8 @@
 #include "base/assert.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "node/append_decode.h"
+#include "node/forward.h"
 #include "node/methods.h"
 #include "node/node.h"
 #include "node/peer_client.h"
@@ -14,16 +16,26 @@
 #define BACKOFF_MS_FIRST 5u
 #define BACKOFF_MS_MAX   200u
 #define RETIRED_MS       10000u /* an old leader may take so long for what was sent to it */
-#define FORWARD_BYTES    128u   /* the added pairs, at most */
+#define DOUBT_TIMEOUTS   3u     /* of elections, that a later leader is waited for */
 
 struct route {
-	struct peer_call call;
 	struct router *router;
 	struct request *request; /* one reference */
 	void (*here)(struct request *request);
-	uint64_t number;             /* in order of coming */
-	struct route_target *target; /* sent there; NULL while queued */
-	struct route *next, **link;  /* in the queue */
+	uint64_t number;            /* in order of coming */
+	struct forwarding *current; /* whose answer counts; NULL while queued */
+	struct forwarding *sent;    /* all that are not answered, the newest first */
+	struct route *next, **link; /* in the queue */
+};
+
+/* One sending of a route to one leader. */
+struct forwarding {
+	struct peer_call call;
+	struct route *route; /* NULL: it is answered already, by another sending */
+	struct route_target *target;
+	uint64_t term;                   /* in which that node leads */
+	struct forwarding *earlier;      /* of the same route */
+	struct forwarding *next, **link; /* of the same target, in order of sending */
 };
 
 /* A node that is the leader, as far as we know, or was it before. */
@@ -33,6 +45,7 @@ struct route_target {
 	char address[ADDRESS_TEXT_BYTES];
 	uint64_t turn;
 	uint32_t in_flight;
+	struct forwarding *first, **last;
 	bool refusing; /* one of this turn was refused: nothing more is sent in it */
 	struct route_target *next, **link; /* among the retired */
 	uv_timer_t timer;                  /* of a retired one */
@@ -47,6 +60,7 @@ struct router {
 	uint64_t bytes;              /* params of all that are queued or sent */
 	struct route_target *target; /* NULL: none yet */
 	struct route_target *retired;
+	uv_timer_t doubt; /* runs while a request waits for a later leader, who may not come */
 	uv_timer_t backoff;
 	uint32_t backoff_ms; /* 0: the last one was no refusal */
 	bool pumping, stopping;
@@ -54,13 +68,23 @@ struct router {
 };
 
 static void pump(struct router *router);
+static void on_doubt(uv_timer_t *timer);
 
 /* ---- answers ---- */
 
 static void answer_no_leader(struct request *request)
 {
-	request_answer_retry(request, ANSWER_NO_LEADER, NULL,
-			     "the cluster has no leader at the moment; nothing was proposed");
+	if (!request_answer_if_unsure(request))
+		request_answer_retry(
+			request, ANSWER_NO_LEADER, NULL,
+			"the cluster has no leader at the moment; nothing was proposed");
+}
+
+static void answer_stopping(struct request *request)
+{
+	if (!request_answer_if_unsure(request))
+		request_answer_error(request, ANSWER_SHUTTING_DOWN,
+				     "this node is stopping; nothing was proposed");
 }
 
 static void answer_not_leader(struct request *request)
@@ -84,25 +108,19 @@ static void answer_not_leader(struct request *request)
 	buffer_close(&error);
 }
 
-/* ---- turns, on the side of the leader ---- */
+/* ---- turns and terms, on the side of the leader ---- */
 
-/* 0: the request belongs to none. */
-static uint64_t turn_of(const struct request *request)
+/* It was meant for the leader of another term: its sender may have turned to a later one since. */
+static bool is_of_another_term(const struct request *request)
 {
-	uint64_t turn = 0;
-	struct span raw;
+	uint64_t term = forward_term_of(request);
 
-	if (arguments_find(&request->arguments, "forward_turn", &raw)) {
-		struct msgpack_reader reader = msgpack_reader_of(raw);
-
-		(void)msgpack_read_u64(&reader, &turn);
-	}
-	return turn;
+	return term != 0 && term != replica_term(request->node->replica);
 }
 
 static void remember_refusal(struct request *request)
 {
-	uint64_t turn = turn_of(request);
+	uint64_t turn = forward_turn_of(request);
 
 	if (turn != 0 && request->session != NULL)
 		session_set_refused_turn(request->session, turn);
@@ -110,7 +128,7 @@ static void remember_refusal(struct request *request)
 
 static bool is_turn_refused(const struct request *request)
 {
-	uint64_t turn = turn_of(request);
+	uint64_t turn = forward_turn_of(request);
 
 	return turn != 0 && session_refused_turn(request->session) == turn;
 }
@@ -167,10 +185,13 @@ static void link_by_number(struct route *route)
 	*link = route;
 }
 
-/* Forget the route; its reference is the caller's now. */
+/* Forget the route; its reference is the caller's now. Sendings that are not answered go on without it. */
 static struct request *free_route(struct route *route)
 {
 	struct request *request = route->request;
+
+	for (struct forwarding *sent = route->sent; sent != NULL; sent = sent->earlier)
+		sent->route = NULL;
 
 	ASSERT(route->link == NULL && route->router->bytes >= request->params.size);
 	route->router->bytes -= request->params.size;
@@ -185,7 +206,7 @@ static void on_request_ended(struct request *request)
 {
 	struct route *route = request->handler;
 
-	if (route->target != NULL)
+	if (route->current != NULL)
 		return;
 	unlink_route(route);
 	free_route(route);
@@ -208,6 +229,56 @@ static struct route *new_route(struct router *router, struct request *request,
 	request->handler = route;
 	request->ended = on_request_ended;
 	return route;
+}
+
+/* ---- what may have been proposed ---- */
+
+static void answer_unknown(struct route *route)
+{
+	struct request *request = free_route(route);
+
+	request_answer_unknown(request);
+	request_release(request);
+}
+
+/* An append that is stored once however often it is proposed. */
+static bool may_be_sent_again(const struct route *route)
+{
+	const struct request *request = route->request;
+
+	return !request->answered && !route->router->stopping &&
+	       (request->method->flags & METHOD_BY_ID) != 0 && append_has_ids(&request->arguments);
+}
+
+/* It was sent to the leader of this term. */
+static void wait_for_later_leader(struct route *route, uint64_t term)
+{
+	struct router *router = route->router;
+	uint64_t patience_ms = DOUBT_TIMEOUTS * router->node->settings.election_timeout_ms;
+
+	ASSERT(term > route->request->unsure_term);
+	route->current = NULL;
+	route->request->unsure_term = term;
+	link_by_number(route);
+	if (!uv_is_active((uv_handle_t *)&router->doubt))
+		uv_timer_start(&router->doubt, on_doubt, patience_ms, 0);
+}
+
+/* The leader is the same all the time, or nobody leads: those behind it have waited long enough. */
+static void on_doubt(uv_timer_t *timer)
+{
+	struct router *router = timer->data;
+	uint64_t term = node_replica_status(router->node)->term;
+	struct route *next;
+
+	for (struct route *route = router->first; route != NULL; route = next) {
+		next = route->next;
+		if (route->request->unsure_term == 0 || route->request->unsure_term < term)
+			continue;
+		unlink_route(route);
+		answer_unknown(route);
+	}
+	pump(router);
 }
 
 /* ---- targets ---- */
@@ -236,6 +307,20 @@ static void on_retired_long_enough(uv_timer_t *timer)
 	close_target(timer->data);
 }
 
+/*
+ * A leader of a later term decides about what was sent to an earlier one, and need not be waited for: what
+ * that one proposed and did not commit before, nobody ever will; what it did commit, the ids find.
+ */
+static void doubt_what_was_sent(struct router *router, const struct route_target *target)
+{
+	uint64_t term = node_replica_status(router->node)->term;
+
+	for (struct forwarding *sent = target->first; sent != NULL; sent = sent->next)
+		if (sent->route != NULL && sent->route->current == sent && sent->term < term &&
+		    may_be_sent_again(sent->route))
+			wait_for_later_leader(sent->route, sent->term);
+}
+
 /* Another node leads: what was not sent comes back to the queue. */
 static void retire_target(struct router *router)
 {
@@ -248,6 +333,7 @@ static void retire_target(struct router *router)
 		target->next->link = &target->next;
 	router->retired = target;
 	peer_client_retire(target->client);
+	doubt_what_was_sent(router, target);
 	/* Also for one without calls: it might be retired from within one of its callbacks. */
 	uv_timer_start(&target->timer, on_retired_long_enough,
 		       target->in_flight > 0 ? RETIRED_MS : 0, 0);
@@ -264,6 +350,7 @@ static struct route_target *target_for(struct router *router, const char *addres
 	target = memory_zeroed(1, sizeof *target);
 	target->router = router;
 	target->turn = ++router->next_turn;
+	target->last = &target->first;
 	target->client = peer_client_new(router->node->loop, address);
 	snprintf(target->address, sizeof target->address, "%s", address);
 	uv_timer_init(router->node->loop, &target->timer);
@@ -275,31 +362,6 @@ static struct route_target *target_for(struct router *router, const char *addres
 }
 
 /* ---- sending and answers ---- */
-
-/* A refusal that says that nothing was proposed, since the node does not lead. */
-static bool is_refusal(struct span error)
-{
-	struct msgpack_reader reader = msgpack_reader_of(error);
-	uint32_t pairs;
-	struct span name, code;
-
-	if (!msgpack_read_map(&reader, &pairs))
-		return false;
-	for (uint32_t i = 0; i < pairs; i++) {
-		if (!msgpack_read_str(&reader, &name))
-			return false;
-		if (!span_equal_string(name, "code")) {
-			if (!msgpack_read_skip(&reader))
-				return false;
-			continue;
-		}
-		return msgpack_read_str(&reader, &code) &&
-		       (span_equal_string(code, answer_name(ANSWER_NOT_LEADER)) ||
-			span_equal_string(code, answer_name(ANSWER_NO_LEADER)) ||
-			span_equal_string(code, answer_name(ANSWER_SHUTTING_DOWN)));
-	}
-	return false;
-}
 
 static void on_backoff(uv_timer_t *timer)
 {
@@ -319,7 +381,7 @@ static void put_back(struct route *route)
 {
 	struct request *request = route->request;
 
-	ASSERT(route->target == NULL);
+	ASSERT(route->current == NULL);
 	if (request->answered || route->router->stopping) {
 		free_route(route);
 		if (!request->answered)
@@ -327,8 +389,17 @@ static void put_back(struct route *route)
 		request_release(request);
 		return;
 	}
-	request->maybe_proposed = false;
+	request->maybe_proposed = request->unsure_term != 0;
 	link_by_number(route);
+}
+
+/* Nobody says what became of it: the leader of a later term is asked, if it may be. */
+static void doubted(struct route *route, uint64_t term)
+{
+	if (may_be_sent_again(route))
+		wait_for_later_leader(route, term);
+	else
+		answer_unknown(route);
 }
 
 static void refused(struct route *route, struct route_target *target)
@@ -396,67 +467,117 @@ static void end_turn(struct router *router, struct route_target *target)
 	back_off(router);
 }
 
+/* An earlier sending is not settled: only what holds for all of them is an answer. */
+static void settle_doubted(struct route *route, struct span error, uint64_t term)
+{
+	enum forward_verdict verdict = forward_verdict_of(error);
+
+	if (verdict == FORWARD_DECIDED)
+		answered(route, error, (struct span){0});
+	else if (verdict == FORWARD_UNKNOWN)
+		doubted(route, term);
+	else
+		answer_unknown(route);
+}
+
+/* The newest sending has ended, without a result. */
+static void failed(struct route *route, struct route_target *target, enum peer_result result,
+		   struct span error, uint64_t term)
+{
+	enum forward_verdict verdict =
+		result == PEER_ANSWERED ? forward_verdict_of(error) : FORWARD_UNKNOWN;
+
+	if (result == PEER_NEVER_SENT)
+		put_back(route);
+	else if (verdict == FORWARD_REFUSED)
+		refused(route, target);
+	else if (result == PEER_UNKNOWN)
+		doubted(route, term);
+	else if (route->request->unsure_term != 0)
+		settle_doubted(route, error, term);
+	else if (verdict == FORWARD_UNKNOWN && may_be_sent_again(route))
+		wait_for_later_leader(route, term);
+	else
+		answered(route, error, (struct span){0});
+}
+
+/* Off the lists: true: it is the one whose answer counts. */
+static bool take_forwarding(struct forwarding *sent)
+{
+	struct route *route = sent->route;
+	struct forwarding **at;
+	bool current;
+
+	*sent->link = sent->next;
+	if (sent->next != NULL)
+		sent->next->link = sent->link;
+	else
+		sent->target->last = sent->link;
+	if (route == NULL)
+		return false;
+	for (at = &route->sent; *at != sent; at = &(*at)->earlier)
+		;
+	*at = sent->earlier;
+	current = route->current == sent;
+	if (current)
+		route->current = NULL;
+	return current;
+}
+
 static void on_call_done(struct peer_call *call, enum peer_result result, struct span error,
 			 struct span value)
 {
-	struct route *route = (struct route *)call; /* its first member */
-	struct route_target *target = route->target;
-	struct router *router = route->router;
+	struct forwarding *sent = (struct forwarding *)call; /* its first member */
+	struct route_target *target = sent->target;
+	struct router *router = target->router;
+	struct route *route = sent->route;
+	uint64_t term = sent->term;
+	bool current = take_forwarding(sent);
 
-	ASSERT(target != NULL && target->in_flight > 0);
+	ASSERT(target->in_flight > 0);
 	target->in_flight--;
-	route->target = NULL;
-	if (result == PEER_NEVER_SENT) {
-		if (target == router->target)
-			target->refusing = true; /* the connection failed: pause */
-		put_back(route);
-	} else if (result == PEER_UNKNOWN) {
-		struct request *request = free_route(route);
-
-		request_answer_unknown(request);
-		request_release(request);
-	} else if (error.size > 0 && is_refusal(error)) {
-		refused(route, target);
-	} else {
+	memory_free(sent);
+	if (result != PEER_ANSWERED && target == router->target)
+		target->refusing = true; /* the connection failed: pause */
+	if (route != NULL && result == PEER_ANSWERED && error.size == 0) {
 		router->backoff_ms = 0;
 		answered(route, error, value);
+	} else if (current) {
+		failed(route, target, result, error, term);
 	}
 	end_turn(router, target);
 }
 
-/* The params with what the other node has to know behind them: of a name given twice the last counts. */
-static void write_forwarded(struct buffer *into, const struct request *request, uint64_t turn)
+static struct forwarding *forwarding_new(struct route_target *target, struct route *route,
+					 uint64_t term)
 {
-	struct msgpack_reader reader = msgpack_reader_of(request->params);
-	int64_t left_ms = request_left_ms(request);
-	uint32_t pairs;
-	bool is_map = msgpack_read_map(&reader, &pairs);
+	struct forwarding *sent = memory_zeroed(1, sizeof *sent);
 
-	ASSERT(is_map);
-	buffer_clear(into);
-	msgpack_write_map(into, pairs + ARGUMENTS_FORWARD_PAIRS);
-	buffer_append(into, reader.at, (size_t)(reader.end - reader.at));
-	msgpack_write_string(into, "forward");
-	msgpack_write_bool(into, false);
-	msgpack_write_string(into, "timeout_ms");
-	msgpack_write_u64(into, left_ms > 0 ? (uint64_t)left_ms : 1);
-	msgpack_write_string(into, "forward_turn");
-	msgpack_write_u64(into, turn);
+	sent->call.done = on_call_done;
+	sent->route = route;
+	sent->target = target;
+	sent->term = term;
+	sent->earlier = route->sent;
+	route->sent = route->current = sent;
+	sent->link = target->last;
+	*target->last = sent;
+	target->last = &sent->next;
+	target->in_flight++;
+	return sent;
 }
 
-static void send_on(struct route_target *target, struct route *route)
+static void send_on(struct route_target *target, struct route *route, uint64_t term)
 {
 	struct router *router = route->router;
 
+	ASSERT(route->current == NULL && route->request->unsure_term < term);
 	unlink_route(route);
-	route->target = target;
-	route->call.done = on_call_done;
 	route->request->maybe_proposed = true;
-	target->in_flight++;
-	write_forwarded(&router->scratch, route->request, target->turn);
+	forward_write(&router->scratch, route->request, target->turn, term);
 	router->node->counters->forwarded++;
-	peer_client_call(target->client, &route->call, route->request->method->name,
-			 buffer_span(&router->scratch));
+	router->node->counters->forwarded_again += route->request->unsure_term != 0;
+	peer_client_call(target->client, &forwarding_new(target, route, term)->call,
+			 route->request->method->name, buffer_span(&router->scratch));
 }
 
 /* Those that come back meanwhile wait for the next time. */
@@ -483,8 +604,10 @@ static void pump_there(struct router *router)
 		return;
 	struct route_target *target = target_for(router, status->leader_address);
 
-	while (router->first != NULL && !target->refusing)
-		send_on(target, router->first);
+	/* One that may have been proposed in this term holds up those behind it: order. */
+	while (router->first != NULL && !target->refusing &&
+	       router->first->request->unsure_term < status->term)
+		send_on(target, router->first, status->term);
 }
 
 /* Send on what waits, as far as somebody leads. */
@@ -510,6 +633,8 @@ struct router *router_new(struct node *node)
 	router->node = node;
 	router->last = &router->first;
 	buffer_init(&router->scratch);
+	uv_timer_init(node->loop, &router->doubt);
+	router->doubt.data = router;
 	uv_timer_init(node->loop, &router->backoff);
 	router->backoff.data = router;
 	return router;
@@ -521,6 +646,13 @@ static void on_router_closed(uv_handle_t *handle)
 
 	buffer_close(&router->scratch);
 	memory_free(router);
+}
+
+static void on_doubt_closed(uv_handle_t *handle)
+{
+	struct router *router = handle->data;
+
+	uv_close((uv_handle_t *)&router->backoff, on_router_closed);
 }
 
 void router_free(struct router *router)
@@ -537,12 +669,11 @@ void router_free(struct router *router)
 		unlink_route(route);
 		struct request *request = free_route(route);
 
-		request_answer_error(request, ANSWER_SHUTTING_DOWN,
-				     "this node is stopping; nothing was proposed");
+		answer_stopping(request);
 		request_release(request);
 	}
 	ASSERT(router->bytes == 0);
-	uv_close((uv_handle_t *)&router->backoff, on_router_closed);
+	uv_close((uv_handle_t *)&router->doubt, on_doubt_closed);
 }
 
 void router_changed(struct router *router)
@@ -563,12 +694,12 @@ static void enqueue(struct request *request, void (*here)(struct request *reques
 	uint64_t max_message = request->node->settings.max_message;
 
 	if (router->stopping) {
-		request_answer_error(request, ANSWER_SHUTTING_DOWN,
-				     "this node is stopping; nothing was proposed");
+		answer_stopping(request);
 		request_release(request);
 	} else if (router->bytes + forwarded > LIMIT_PROPOSE_QUEUE_BYTES) {
-		request_answer_retry(request, ANSWER_OVERLOADED, "forward",
-				     "too much waits to be sent on to the leader");
+		if (!request_answer_if_unsure(request))
+			request_answer_retry(request, ANSWER_OVERLOADED, "forward",
+					     "too much waits to be sent on to the leader");
 		request_release(request);
 	} else if (forwarded > max_message) {
 		request_answer_too_large(request, max_message, forwarded,
@@ -584,7 +715,8 @@ void route_to_leader(struct request *request, void (*here)(struct request *reque
 	struct router *router = request->node->router;
 	bool leads = replica_is_leader(request->node->replica);
 
-	if (!request->forward && (!leads || is_turn_refused(request))) {
+	if (!request->forward &&
+	    (!leads || is_turn_refused(request) || is_of_another_term(request))) {
 		remember_refusal(request);
 		answer_not_leader(request);
 		request_release(request);

@@ -21,6 +21,7 @@ struct request;
 	X(append_conflicts, "appends refused: expectations, conditions, ids, checkpoints")         \
 	X(append_overloads, "appends refused before they were proposed")                           \
 	X(forwarded, "requests sent on to the leader")                                             \
+	X(forwarded_again, "appends sent to a later leader, too, for want of an answer")           \
 	X(bytes_in, "bytes received from clients")                                                 \
 	X(bytes_out, "bytes sent to clients")                                                      \
 	X(connections_accepted, "connections of clients")                                          \

@@ -95,7 +95,8 @@ static void on_done(struct proposal *proposal, enum proposal_result result)
 static void refuse_overload(struct request *request, const char *reason, const char *message)
 {
 	request->node->counters->append_overloads++;
-	request_answer_retry(request, ANSWER_OVERLOADED, reason, message);
+	if (!request_answer_if_unsure(request))
+		request_answer_retry(request, ANSWER_OVERLOADED, reason, message);
 	request_release(request);
 }
 
@@ -117,8 +118,9 @@ static void finish_refused(struct request *request, const struct write_kind *kin
 		break;
 	case PROPOSE_STOPPING:
 	case PROPOSE_ACCEPTED:
-		request_answer_error(request, ANSWER_SHUTTING_DOWN,
-				     "this node is stopping; nothing was proposed");
+		if (!request_answer_if_unsure(request))
+			request_answer_error(request, ANSWER_SHUTTING_DOWN,
+					     "this node is stopping; nothing was proposed");
 		request_release(request);
 		break;
 	}

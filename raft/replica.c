@@ -394,6 +394,11 @@ bool replica_is_leader(const struct replica *replica)
 	       replica->state == REPLICA_RUNNING;
 }
 
+uint64_t replica_term(const struct replica *replica)
+{
+	return replica->instance != NULL ? replica->instance->raft.current_term : 0;
+}
+
 /* ---- the other doors ---- */
 
 enum propose_refusal replica_propose(struct replica *replica, struct proposal *proposal)

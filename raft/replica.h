@@ -124,6 +124,7 @@ int replica_start(struct replica **replica, const struct replica_options *option
 		  struct error *error);
 void replica_get_status(struct replica *replica, struct replica_status *status);
 bool replica_is_leader(const struct replica *replica); /* cheap */
+uint64_t replica_term(const struct replica *replica);  /* of raft now; 0: it does not run */
 
 /* Accepted proposals get done() exactly once, later. They are proposed in the order of the calls. */
 enum propose_refusal replica_propose(struct replica *replica, struct proposal *proposal);

@@ -2,6 +2,7 @@
 #include "tests/unit/unit.h"
 
 #include "node/append_decode.h"
+#include "node/forward.h"
 #include "storage/system.h"
 #include "tests/unit/node/notation.h"
 
@@ -577,6 +578,75 @@ static void ids_are_kept_or_drawn(void **state)
 	end(&trial);
 }
 
+/* ---- what may be proposed twice ---- */
+
+#define ID "id: b'a' * 16"
+
+static void an_append_with_all_its_ids_may_be_sent_again(void **state)
+{
+	static const struct {
+		const char *text;
+		bool has;
+	} cases[] = {
+		{"{stream: 'S', events: [{" ID "}]}", true},
+		{"{stream: 'S', events: [{" ID "}, {" ID "}]}", true},
+		{"{stream: 'S', events: [{" ID "}, {type: 'T'}]}", false},
+		{"{stream: 'S', events: [{id: nil}]}", false},
+		{"{stream: 'S', events: []}", false},
+		{"{stream: 'S', events: [7]}", false},
+		{"{stream: 'S'}", false},
+		{"{writes: [{events: [{" ID "}]}, {events: [{" ID "}]}]}", true},
+		{"{writes: [{events: [{" ID "}]}, {events: [{}]}]}", false},
+		{"{writes: [{events: [{" ID "}]}, {stream: 'S'}]}", false},
+		{"{writes: [], checks: [{stream: 'S', expected_version: 1}]}", false},
+		{"{checkpoint: {consumer: 'C', position: 1}}", false},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		struct arguments arguments;
+		struct buffer params = {0};
+
+		notation_append(&params, cases[i].text);
+		struct span exact = unit_exact(params.data, params.size);
+
+		assert_true(arguments_index(&arguments, exact));
+		if (append_has_ids(&arguments) != cases[i].has)
+			fail_msg("%s", cases[i].text);
+		unit_free_exact(exact);
+		buffer_close(&params);
+	}
+}
+
+static void the_error_of_a_leader_says_whether_it_was_proposed(void **state)
+{
+	static const struct {
+		const char *text;
+		enum forward_verdict verdict;
+	} cases[] = {
+		{"{code: 'WRONG_EXPECTED_VERSION', message: ''}", FORWARD_DECIDED},
+		{"{message: '', code: 'INVALID_ARGUMENT'}", FORWARD_DECIDED},
+		{"{code: 'NOT_LEADER'}", FORWARD_REFUSED},
+		{"{code: 'SHUTTING_DOWN'}", FORWARD_REFUSED},
+		{"{code: 'TIMEOUT', outcome: 'unknown'}", FORWARD_UNKNOWN},
+		{"{code: 'TIMEOUT', outcome: 'none'}", FORWARD_OTHER},
+		{"{code: 'TIMEOUT'}", FORWARD_UNKNOWN},
+		{"{code: 'OVERLOADED'}", FORWARD_OTHER},
+		{"{code: 'INTERNAL'}", FORWARD_OTHER},
+		{"{code: 7}", FORWARD_OTHER},
+		{"{}", FORWARD_OTHER},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		struct buffer error = {0};
+
+		notation_append(&error, cases[i].text);
+		assert_int_equal(forward_verdict_of(buffer_span(&error)), cases[i].verdict);
+		buffer_close(&error);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -590,6 +660,8 @@ int main(void)
 		cmocka_unit_test(events_are_counted_over_all_writes),
 		cmocka_unit_test(items_say_what_was_meant),
 		cmocka_unit_test(ids_are_kept_or_drawn),
+		cmocka_unit_test(an_append_with_all_its_ids_may_be_sent_again),
+		cmocka_unit_test(the_error_of_a_leader_says_whether_it_was_proposed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
