@@ -26,7 +26,8 @@ enum forward_verdict {
 };
 
 /* Replaces what is in the buffer by the params to send. */
-void forward_write(struct buffer *into, const struct request *request, uint64_t turn, uint64_t term);
+void forward_write(struct buffer *into, const struct request *request, uint64_t turn,
+		   uint64_t term);
 uint64_t forward_turn_of(const struct request *request); /* 0: none */
 uint64_t forward_term_of(const struct request *request); /* 0: any */
 enum forward_verdict forward_verdict_of(struct span error);
