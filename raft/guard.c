@@ -186,6 +186,7 @@ static void io_close(struct raft_io *io, raft_io_close_cb closed)
 	guard->closing = true;
 	guard->closed = closed;
 	guard_drop_results(guard);
+	guard_write_close(guard);
 	guard_release_appends(guard);
 	guard_end_dropped(guard);
 	guard->inner->close(guard->inner, on_closed);
@@ -241,6 +242,7 @@ struct guard *guard_new(struct raft *raft, struct raft_io *inner,
 	guard->options = *options;
 	guard->hard = options->loaded;
 	guard->results_last = &guard->results_first;
+	guard_appends_init(&guard->waiting);
 	guard_appends_init(&guard->in_flight);
 	guard_appends_init(&guard->done);
 	raft_configuration_init(&guard->configuration[0]);
@@ -279,7 +281,8 @@ void guard_free(struct guard *guard)
 {
 	if (guard == NULL)
 		return;
-	ASSERT(guard->in_flight.first == NULL && guard->done.first == NULL);
+	ASSERT(guard->waiting.first == NULL && guard->in_flight.first == NULL &&
+	       guard->done.first == NULL);
 	guard_drop_results(guard);
 	guard_members_close(guard);
 	memory_free(guard);

@@ -1,6 +1,6 @@
 /*
- * The guard's order of events: appends, truncations and snapshots go to the disk; what comes back
- * reaches libraft when it can stand it.
+ * The guard's order of events: appends (guard_write.c), truncations and snapshots go to the disk; what
+ * comes back reaches libraft when it can stand it.
  *
  * An append that is done on disk joins the queue `done`. From there it goes to libraft at once on a
  * follower, and on a leader whose barrier is not stored yet. After that a leader's own append waits
@@ -35,14 +35,14 @@ void guard_appends_init(struct guard_appends *appends)
 	appends->last = &appends->first;
 }
 
-static void appends_put(struct guard_appends *appends, struct guard_append *append)
+void guard_appends_put(struct guard_appends *appends, struct guard_append *append)
 {
 	append->next = NULL;
 	*appends->last = append;
 	appends->last = &append->next;
 }
 
-static struct guard_append *appends_take(struct guard_appends *appends)
+struct guard_append *guard_appends_take(struct guard_appends *appends)
 {
 	struct guard_append *append = appends->first;
 
@@ -53,7 +53,7 @@ static struct guard_append *appends_take(struct guard_appends *appends)
 	return append;
 }
 
-static void appends_remove(struct guard_appends *appends, struct guard_append *append)
+void guard_appends_remove(struct guard_appends *appends, struct guard_append *append)
 {
 	struct guard_append **at = &appends->first;
 
@@ -143,7 +143,7 @@ static bool complete_appends(struct guard *guard)
 			guard->counters.held_appends++;
 			break;
 		}
-		complete(guard, appends_take(&guard->done));
+		complete(guard, guard_appends_take(&guard->done));
 		any = true;
 	}
 	return any;
@@ -152,10 +152,10 @@ static bool complete_appends(struct guard *guard)
 void guard_release_appends(struct guard *guard)
 {
 	while (guard->done.first != NULL && !guard->failed)
-		complete(guard, appends_take(&guard->done));
+		complete(guard, guard_appends_take(&guard->done));
 	if (guard->closing)
 		while (guard->done.first != NULL)
-			memory_free(appends_take(&guard->done));
+			memory_free(guard_appends_take(&guard->done));
 }
 
 /* ---- results ---- */
@@ -225,94 +225,6 @@ void guard_pump(struct guard *guard)
 	guard->pumping = false;
 }
 
-/* ---- append ---- */
-
-static void fail_append(struct guard *guard, int status)
-{
-	struct error error;
-
-	error_set(&error, -1, "a write to the raft log failed: %s (%s)",
-		  guard->inner->errmsg[0] != '\0' ? guard->inner->errmsg : "no details",
-		  raft_strerror(status));
-	guard_fail(guard, &error);
-}
-
-static void on_appended(struct raft_io_append *request, int status)
-{
-	struct guard_append *append = request->data;
-	struct guard *guard = append->guard;
-
-	appends_remove(&guard->in_flight, append);
-	if (!append->leader)
-		guard->follower_appends--;
-	append->status = status;
-	if (status != 0 && status != RAFT_CANCELED && guard_has(guard, GUARD_FAILSTOP) &&
-	    !guard->closing)
-		fail_append(guard, status);
-	if (guard->failed) {
-		memory_free(append);
-		return;
-	}
-	guard_inner_status(guard, status);
-	if (guard->truncating && append->number > guard->truncated_after)
-		guard->truncating = false;
-	if (status == 0)
-		guard_note_synced(guard, append->stored);
-	appends_put(&guard->done, append);
-	if (guard->closing)
-		guard_release_appends(guard);
-	else
-		guard_after_event(guard);
-}
-
-/* libraft answers with its last index, whatever was asked: the answer ends where the request does. */
-static raft_index end_of_request(const struct guard *guard)
-{
-	const struct raft_message *message = guard->answering;
-
-	if (guard->raft->state == RAFT_LEADER || message == NULL ||
-	    message->type != RAFT_IO_APPEND_ENTRIES)
-		return raft_last_index(guard->raft);
-	return message->append_entries.prev_log_index + message->append_entries.n_entries;
-}
-
-int guard_append(struct raft_io *io, struct raft_io_append *request,
-		 const struct raft_entry entries[], unsigned count, raft_io_append_cb done)
-{
-	struct guard *guard = guard_of(io);
-
-	if (guard->failed)
-		return 0;
-	struct guard_append *append = memory_zeroed(1, sizeof *append);
-
-	append->request.data = append;
-	append->outer = request;
-	append->done = done;
-	append->guard = guard;
-	append->number = ++guard->appends_submitted;
-	append->term = guard->raft->current_term;
-	append->leader = guard->raft->state == RAFT_LEADER;
-	append->acknowledged = end_of_request(guard);
-	append->stored = raft_last_index(guard->raft);
-	appends_put(&guard->in_flight, append);
-	int status =
-		guard->inner->append(guard->inner, &append->request, entries, count, on_appended);
-
-	if (status != 0) {
-		appends_remove(&guard->in_flight, append);
-		memory_free(append);
-		if (!guard_has(guard, GUARD_FAILSTOP))
-			return guard_inner_status(guard, status);
-		fail_append(guard, status);
-		return 0;
-	}
-	if (!append->leader)
-		guard->follower_appends++;
-	for (unsigned i = 0; i < count; i++)
-		guard->log_bytes += entries[i].buf.len;
-	return 0;
-}
-
 /* ---- truncate ---- */
 
 static void count_truncated(struct guard *guard, raft_index index)
@@ -339,6 +251,7 @@ int guard_truncate(struct raft_io *io, raft_index index)
 		guard_fail(guard, &error);
 		return 0;
 	}
+	guard_write_all(guard);
 	appends_limit_stored(&guard->in_flight, index - 1);
 	guard_forget_synced(guard, index - 1);
 	if (guard->failed)
@@ -412,6 +325,7 @@ int guard_snapshot_put(struct raft_io *io, unsigned trailing, struct raft_io_sna
 	struct guard *guard = guard_of(io);
 	bool own = request->data == guard->raft;
 
+	guard_write_all(guard);
 	if (guard->failed)
 		return 0;
 	/* libraft drops its own snapshot then, and takes another one later. */

@@ -9,17 +9,19 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-/* An append on its way: in the disk's queue, or done there and held back from libraft. */
+/* An append on its way: waiting for the disk, there, or done there and held back from libraft. */
 struct guard_append {
-	struct raft_io_append request; /* what the inner raft_io gets */
-	struct raft_io_append *outer;  /* libraft's */
+	struct raft_io_append *outer; /* libraft's */
 	raft_io_append_cb done;
-	struct guard *guard;
-	uint64_t number;         /* in order of submission, from 1 */
-	raft_term term;          /* ours when it was submitted */
-	raft_index acknowledged; /* the most that its completion may acknowledge */
-	raft_index stored;       /* what the log reaches with it; less once it is truncated */
-	bool leader;             /* submitted as leader */
+	const struct raft_entry *entries; /* libraft's, until `done` */
+	unsigned count;
+	size_t bytes;
+	struct guard_write *write; /* that it is a part of; NULL: it waits */
+	uint64_t number;           /* in order of submission, from 1 */
+	raft_term term;            /* ours when it was submitted */
+	raft_index acknowledged;   /* the most that its completion may acknowledge */
+	raft_index stored;         /* what the log reaches with it; less once it is truncated */
+	bool leader;               /* submitted as leader */
 	int status;
 	struct guard_append *next;
 };
@@ -79,7 +81,8 @@ struct guard {
 	unsigned results_count;
 
 	/* The log. */
-	struct guard_appends in_flight; /* in order of submission */
+	struct guard_appends waiting; /* for the write that is under way, in order of submission */
+	struct guard_appends in_flight; /* the same; not empty while any wait */
 	struct guard_appends done;      /* in order of completion */
 	bool pumping;
 	uint64_t appends_submitted;
@@ -136,8 +139,9 @@ const struct raft_entry *guard_entry(const struct raft *raft, raft_index index);
 
 /* guard_append.c */
 void guard_appends_init(struct guard_appends *appends);
-int guard_append(struct raft_io *io, struct raft_io_append *request,
-		 const struct raft_entry entries[], unsigned count, raft_io_append_cb done);
+void guard_appends_put(struct guard_appends *appends, struct guard_append *append);
+struct guard_append *guard_appends_take(struct guard_appends *appends); /* there is one */
+void guard_appends_remove(struct guard_appends *appends, struct guard_append *append);
 int guard_truncate(struct raft_io *io, raft_index index);
 int guard_snapshot_put(struct raft_io *io, unsigned trailing, struct raft_io_snapshot_put *request,
 		       const struct raft_snapshot *snapshot, raft_io_snapshot_put_cb done);
@@ -148,6 +152,14 @@ void guard_release_appends(struct guard *guard);
 void guard_drop_results(struct guard *guard);
 /* Keep an AppendEntries result until the barrier is stored; false: deliver it now. */
 bool guard_hold_result(struct guard *guard, const struct raft_message *message);
+
+/* guard_write.c */
+int guard_append(struct raft_io *io, struct raft_io_append *request,
+		 const struct raft_entry entries[], unsigned count, raft_io_append_cb done);
+void guard_write_waiting(struct guard *guard); /* one write, of what waits, if anything does */
+void guard_write_all(struct guard *guard);     /* all of it: something else must not overtake it */
+void guard_write_close(
+	struct guard *guard); /* the same; what a guard that failed has left is freed */
 
 /* guard_elect.c */
 void guard_elect_vote_asked(struct guard *guard); /* before libraft hears of it */
