@@ -136,7 +136,8 @@ void guard_write_waiting(struct guard *guard)
 	if (guard->waiting.first == NULL || guard->failed)
 		return;
 	struct guard_write *write = gather(guard, &entries, &count);
-	int status = guard->inner->append(guard->inner, &write->request, entries, count, on_written);
+	int status =
+		guard->inner->append(guard->inner, &write->request, entries, count, on_written);
 
 	if (status == 0)
 		return;

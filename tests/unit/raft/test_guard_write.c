@@ -92,7 +92,8 @@ static void append_some(unsigned from, unsigned count, size_t bytes)
 {
 	for (unsigned i = from; i < from + count; i++) {
 		entries[i] = (struct raft_entry){.term = i + 1, .buf = {.len = bytes}};
-		assert_int_equal(guard_append(guard_io(guard), &requests[i], &entries[i], 1, on_done), 0);
+		assert_int_equal(
+			guard_append(guard_io(guard), &requests[i], &entries[i], 1, on_done), 0);
 	}
 }
 
