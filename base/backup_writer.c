@@ -7,6 +7,7 @@
 #include "base/assert.h"
 #include "base/buffer.h"
 #include "base/checksum.h"
+#include "base/file.h"
 #include "base/memory.h"
 
 #include <errno.h>
@@ -70,30 +71,6 @@ static int write_all(struct backup_writer *writer, const void *data, size_t size
 		writer->bytes += (uint64_t)written;
 	}
 	return 0;
-}
-
-static int open_directory(const char *path, struct error *error)
-{
-	const char *slash = strrchr(path, '/');
-	char directory[PATH_MAX];
-
-	snprintf(directory, sizeof directory, "%.*s", slash == NULL ? 1 : (int)(slash - path) + 1,
-		 slash == NULL ? "." : path);
-	int file = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-	return file >= 0 ? file : error_set_errno(error, errno, "cannot open %s", directory);
-}
-
-static int sync_directory(const char *path, struct error *error)
-{
-	int directory = open_directory(path, error), rc = 0;
-
-	if (directory < 0)
-		return directory;
-	if (fsync(directory) < 0)
-		rc = error_set_errno(error, errno, "cannot sync the folder of %s", path);
-	close(directory);
-	return rc;
 }
 
 static int open_partial(struct backup_writer *writer, struct error *error)
@@ -260,7 +237,7 @@ int backup_writer_publish(struct backup_writer *writer, struct error *error)
 		return error_set_errno(error, errno, "cannot name the backup %s", writer->path);
 	close(writer->file);
 	writer->file = -1;
-	return sync_directory(writer->path, error);
+	return file_sync_parent(writer->path, error);
 }
 
 void backup_writer_close(struct backup_writer *writer)

@@ -5,14 +5,15 @@
 #include "base/assert.h"
 #include "base/bytes.h"
 #include "base/checksum.h"
+#include "base/file.h"
 #include "base/memory.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <stdio.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define MAGIC         "ANHS0001"
@@ -118,47 +119,21 @@ static int write_slot(struct hardstate_file *file, const struct hardstate *state
 	return 0;
 }
 
-static int sync_directory_of(const char *path, struct error *error)
+static int open_descriptor(struct hardstate_file *file, struct error *error)
 {
-	char directory[PATH_MAX];
-	const char *slash = strrchr(path, '/');
-	int length = slash == NULL ? 0 : (int)(slash - path);
-
-	snprintf(directory, sizeof directory, "%.*s", length == 0 ? 1 : length,
-		 slash == NULL ? "." : path);
-	int descriptor = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	int status = 0;
-
-	if (descriptor < 0)
-		return error_set_errno(error, errno, "open %s", directory);
-	if (fsync(descriptor) != 0)
-		status = error_set_errno(error, errno, "sync %s", directory);
-	close(descriptor);
-	return status;
-}
-
-static int create(struct hardstate_file *file, struct error *error)
-{
-	const struct hardstate nothing = {0};
-
-	if (ftruncate(file->descriptor, FILE_BYTES) != 0)
-		return error_set_errno(error, errno, "extend %s", file->path);
-	int status = write_slot(file, &nothing, error);
-
-	if (status == 0 && fsync(file->descriptor) != 0)
-		status = error_set_errno(error, errno, "sync %s", file->path);
-	if (status == 0)
-		status = sync_directory_of(file->path, error);
-	return status;
+	file->descriptor = open(file->path, O_RDWR | O_CLOEXEC);
+	return file->descriptor >= 0 ? 0 : error_set_errno(error, errno, "open %s", file->path);
 }
 
 static int map_notes(struct hardstate_file *file, struct error *error)
 {
-	off_t size = lseek(file->descriptor, 0, SEEK_END);
+	struct stat found;
 
-	if (size != FILE_BYTES)
+	if (fstat(file->descriptor, &found) != 0)
+		return error_set_errno(error, errno, "look at %s", file->path);
+	if (found.st_size != FILE_BYTES)
 		return error_set(error, -EBADMSG, "%s has %lld bytes instead of %d", file->path,
-				 (long long)size, FILE_BYTES);
+				 (long long)found.st_size, FILE_BYTES);
 	void *notes = mmap(NULL, FILE_BYTES - NOTES_OFFSET, PROT_READ | PROT_WRITE, MAP_SHARED,
 			   file->descriptor, NOTES_OFFSET);
 
@@ -168,17 +143,26 @@ static int map_notes(struct hardstate_file *file, struct error *error)
 	return 0;
 }
 
-/* An empty file is one whose creation was cut off before anything relied on it. */
-static int open_descriptor(struct hardstate_file *file, bool create_it, bool *is_new,
-			   struct error *error)
+/*
+ * 1: there is none, or an empty one, whose creation was cut off before anything relied on it; 0: there is;
+ * or an error.
+ */
+static int is_missing(const char *path, struct error *error)
 {
-	int flags = O_RDWR | O_CLOEXEC | (create_it ? O_CREAT : 0);
+	struct stat found;
 
-	file->descriptor = open(file->path, flags, 0600);
-	if (file->descriptor < 0)
-		return error_set_errno(error, errno, "open %s", file->path);
-	*is_new = create_it && lseek(file->descriptor, 0, SEEK_END) == 0;
-	return 0;
+	if (stat(path, &found) == 0)
+		return found.st_size == 0;
+	return errno == ENOENT ? 1 : error_set_errno(error, errno, "look for %s", path);
+}
+
+static int create(const char *path, struct error *error)
+{
+	const struct hardstate nothing = {0};
+	uint8_t bytes[FILE_BYTES] = {0};
+
+	slot_encode(&nothing, 1, bytes + SLOT_BYTES);
+	return file_replace(path, span_of(bytes, sizeof bytes), error);
 }
 
 int hardstate_file_open(struct hardstate_file **opened, const char *path, bool create_it,
@@ -186,13 +170,16 @@ int hardstate_file_open(struct hardstate_file **opened, const char *path, bool c
 {
 	struct hardstate_file *file = memory_zeroed(1, sizeof *file);
 	struct hardstate found = {0};
-	bool is_new = false;
+	int status = 0;
 
 	file->path = memory_copy_string(path);
-	int status = open_descriptor(file, create_it, &is_new, error);
-
-	if (status == 0 && is_new)
-		status = create(file, error);
+	file->descriptor = -1;
+	if (create_it)
+		status = is_missing(path, error);
+	if (status > 0)
+		status = create(path, error);
+	if (status == 0)
+		status = open_descriptor(file, error);
 	if (status == 0)
 		status = map_notes(file, error);
 	if (status == 0)

@@ -3,6 +3,7 @@
 #include "base/assert.h"
 #include "base/bytes.h"
 #include "base/checksum.h"
+#include "base/file.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -102,62 +103,13 @@ int peers_read(const char *path, struct peers *peers, struct error *error)
 	return status;
 }
 
-static int sync_directory_of(const char *path, struct error *error)
-{
-	char directory[PATH_BYTES];
-	const char *slash = strrchr(path, '/');
-
-	snprintf(directory, sizeof directory, "%.*s", slash != NULL ? (int)(slash - path) : 1,
-		 slash != NULL ? path : ".");
-	int file = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	int status = file < 0 || fsync(file) < 0
-			     ? error_set_errno(error, errno, "sync %s", directory)
-			     : 0;
-
-	if (file >= 0)
-		close(file);
-	return status;
-}
-
-static int write_synced(const char *path, struct span bytes, struct error *error)
-{
-	int file = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	int status = 0;
-
-	if (file < 0)
-		return error_set_errno(error, errno, "create %s", path);
-	ssize_t written = write(file, bytes.data, bytes.size);
-
-	if (written != (ssize_t)bytes.size)
-		status = error_set_errno(error, written < 0 ? errno : ENOSPC, "write %s", path);
-	else if (fsync(file) < 0)
-		status = error_set_errno(error, errno, "sync %s", path);
-	close(file);
-	return status;
-}
-
-int peers_write(const char *path, struct span bytes, struct error *error)
-{
-	char aside[PATH_BYTES];
-	int size = snprintf(aside, sizeof aside, "%s.new", path);
-
-	ASSERT(size > 0 && (size_t)size < sizeof aside);
-	int status = write_synced(aside, bytes, error);
-
-	if (status == 0 && rename(aside, path) < 0)
-		status = error_set_errno(error, errno, "rename %s", aside);
-	if (status == 0)
-		status = sync_directory_of(path, error);
-	return status;
-}
-
 int peers_save(const char *path, const struct peers *peers, struct error *error)
 {
 	struct buffer bytes;
 
 	buffer_init(&bytes);
 	peers_encode(peers, &bytes);
-	int status = peers_write(path, buffer_span(&bytes), error);
+	int status = file_replace(path, buffer_span(&bytes), error);
 
 	buffer_close(&bytes);
 	return status;

@@ -11,7 +11,7 @@
  *   each record: u64 id, u64 nonce, u64 instance
  *   u64 XXH3-64 of all before
  *
- * Loop thread; peers_encode and peers_write are safe on any thread with a buffer of their own.
+ * Loop thread; peers_encode is safe on any thread with a buffer of its own.
  */
 #ifndef RAFT_PEERS_H
 #define RAFT_PEERS_H
@@ -45,7 +45,6 @@ struct peers {
 int peers_read(const char *path, struct peers *peers, struct error *error);
 void peers_encode(const struct peers *peers, struct buffer *into);
 /* Durable when it returns. */
-int peers_write(const char *path, struct span bytes, struct error *error);
 int peers_save(const char *path, const struct peers *peers, struct error *error);
 
 /* The recorded instance of a member; 0: none. */

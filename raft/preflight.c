@@ -54,6 +54,13 @@ static int check_file(int directory, const char *name, const regex_t *known, siz
 	return is_open_segment(name) ? extend(directory, name, segment_bytes, error) : 0;
 }
 
+/* NULL, and errno: 0 at the end. */
+static struct dirent *next_entry(DIR *directory)
+{
+	errno = 0;
+	return readdir(directory);
+}
+
 static int check_all(DIR *directory, size_t segment_bytes, struct error *error)
 {
 	regex_t known;
@@ -62,8 +69,10 @@ static int check_all(DIR *directory, size_t segment_bytes, struct error *error)
 	int compiled = regcomp(&known, known_names, REG_EXTENDED | REG_NOSUB);
 
 	ASSERT(compiled == 0);
-	while (status == 0 && (entry = readdir(directory)) != NULL)
+	while (status == 0 && (entry = next_entry(directory)) != NULL)
 		status = check_file(dirfd(directory), entry->d_name, &known, segment_bytes, error);
+	if (status == 0 && errno != 0)
+		status = error_set_errno(error, errno, "list the files");
 	regfree(&known);
 	return status;
 }

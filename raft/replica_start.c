@@ -13,6 +13,7 @@
 
 #include "base/assert.h"
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/random.h"
@@ -156,7 +157,7 @@ static void save_run(uv_work_t *work)
 
 	path_in(replica, "peers", path);
 	replica->save_status =
-		peers_write(path, buffer_span(&replica->save_bytes), &replica->save_error);
+		file_replace(path, buffer_span(&replica->save_bytes), &replica->save_error);
 }
 
 static void saved(uv_work_t *work, int status)

@@ -12,6 +12,7 @@
 #include "storage/kv.h"
 
 #include "base/assert.h"
+#include "base/file.h"
 #include "base/limits.h"
 #include "base/memory.h"
 
@@ -429,18 +430,6 @@ static void lmdb_close(struct kv *base)
 	memory_free(kv);
 }
 
-/* LMDB syncs the file that it makes, but not the directory that holds the name. */
-static int sync_directory(const char *path, struct error *error)
-{
-	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-	if (fd < 0)
-		return error_set_errno(error, errno, "open %s", path);
-	int rc = fsync(fd) == 0 ? 0 : error_set_errno(error, errno, "sync %s", path);
-	close(fd);
-	return rc;
-}
-
 static int sync_parent(const char *path, struct error *error)
 {
 	char parent[PATH_BYTES];
@@ -448,7 +437,7 @@ static int sync_parent(const char *path, struct error *error)
 
 	if (size < 0 || (size_t)size >= sizeof parent)
 		return error_set(error, -ENAMETOOLONG, "%s: the path is too long", path);
-	return sync_directory(parent, error);
+	return file_sync_directory(parent, error);
 }
 
 static int make_directory(const struct kv_lmdb_options *options, struct error *error)
@@ -575,8 +564,9 @@ static int open_all(struct lmdb_kv *kv, const struct kv_lmdb_options *options, s
 		rc = open_tables(kv, options, error);
 	if (rc == 0)
 		mdb_reader_check(kv->env, &dead); /* slots of processes that are no more */
+	/* LMDB syncs the file that it makes, but not the directory that holds the name. */
 	if (rc == 0 && options->create)
-		rc = sync_directory(options->path, error);
+		rc = file_sync_directory(options->path, error);
 	return rc;
 }
 

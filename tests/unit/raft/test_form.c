@@ -1,6 +1,7 @@
 /* Who forms a cluster and who is let in: decisions over handshakes, without sockets. */
 #include "tests/unit/unit.h"
 
+#include "base/file.h"
 #include "raft/form.h"
 
 #include <errno.h>
@@ -539,11 +540,11 @@ static void the_peers_file_comes_back_or_says_that_it_is_damaged(void **state)
 	peers_encode(&first, &bytes);
 	for (size_t i = 0; i < bytes.size; i += 97) {
 		bytes.data[i] ^= 1;
-		assert_int_equal(peers_write(path, buffer_span(&bytes), &error), 0);
+		assert_int_equal(file_replace(path, buffer_span(&bytes), &error), 0);
 		assert_int_equal(peers_read(path, &second, &error), -EBADMSG);
 		bytes.data[i] ^= 1;
 	}
-	assert_int_equal(peers_write(path, span_of(bytes.data, 20), &error), 0);
+	assert_int_equal(file_replace(path, span_of(bytes.data, 20), &error), 0);
 	assert_int_equal(peers_read(path, &second, &error), -EBADMSG);
 	buffer_close(&bytes);
 	unlink(path);
