@@ -161,6 +161,7 @@ help:
 	@echo "make check      every test that fits in 10 minutes (installs what they need)"
 	@echo "make bench      measure a fresh local cluster, compare with the last run    BENCH='--seconds 5'"
 	@echo "make bench-scale  as the store grows, to 50 million events    SCALE='--only store --resume'"
+	@echo "make soak       memory of the nodes at full load, with slow ones among them    SECONDS=600"
 	@echo "make bench-peers  the same work on annal, NATS, etcd, PostgreSQL, Redis   PEERS= ROWS="
 	@echo "make sim        nodes in the simulator         SEEDS=1-5000"
 	@echo "make sim-mutants    planted defects, which the simulator must find"

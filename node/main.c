@@ -8,6 +8,7 @@
  *             130 ended by a second signal
  */
 #include "base/memory.h"
+#include "node/memory_bound.h"
 #include "node/node.h"
 #include "node/recover.h"
 #include "node/restore.h"
@@ -89,6 +90,18 @@ static bool handle_command(int argc, char **argv, int *code)
 	return false;
 }
 
+/* docs/settings.md. */
+static void print_settings(struct buffer *into)
+{
+	struct node_settings *settings = memory_zeroed(1, sizeof *settings);
+
+	settings_print_markdown(&node_settings_table, into);
+	settings_set_defaults(&node_settings_table, settings);
+	buffer_append(into, "\n", 1);
+	memory_bound_print_markdown(settings, into);
+	memory_free(settings);
+}
+
 /* What only prints something, or is a command; false: run a node. */
 static bool handle_words(int argc, char **argv, int *code)
 {
@@ -106,7 +119,7 @@ static bool handle_words(int argc, char **argv, int *code)
 			buffer_append(&text, "annald " ANNAL_VERSION "\n",
 				      strlen("annald " ANNAL_VERSION "\n"));
 		} else if (strcmp(argv[i], "--print-settings-markdown") == 0) {
-			settings_print_markdown(&node_settings_table, &text);
+			print_settings(&text);
 		} else if (strcmp(argv[i], "--print-stats-markdown") == 0) {
 			stats_print_markdown(&text);
 		} else {

@@ -4,6 +4,7 @@
 #include "node/backup.h"
 #include "node/catch_up.h"
 #include "node/listener.h"
+#include "node/memory_bound.h"
 #include "node/methods.h"
 #include "node/node.h"
 #include "node/notify.h"
@@ -15,7 +16,7 @@
 /* What the gauges are taken from. */
 struct stats_now {
 	uint64_t uptime_ms, connections, requests_in_flight, unsent_bytes;
-	uint64_t rss_max_bytes, cpu_ms;
+	uint64_t rss_max_bytes, cpu_ms, memory_bound;
 	struct store_status store;
 	const struct replica_status *replica;
 	struct reader_status reader;
@@ -51,6 +52,7 @@ static void take_now(struct node *node, struct stats_now *now)
 	}
 	now->unsent_bytes = node->unsent_bytes;
 	take_usage(now);
+	now->memory_bound = memory_bound(&node->settings);
 	store_get_status(node->store, &now->store);
 	now->replica = node_replica_status(node);
 	reader_get_status(node->reader, &now->reader);

@@ -76,6 +76,7 @@ struct node_counters {
 	X(backup_position, now->backup.position, "position that the running backup has reached")   \
 	X(backup_wanted, now->backup.wanted, "position at which it ends; 0: none is running")      \
 	X(backup_bytes, now->backup.bytes, "what it has written")                                  \
+	X(memory_bound_bytes, now->memory_bound, "the most memory that the settings allow")        \
 	X(rss_max_bytes, now->rss_max_bytes, "the most memory that was resident")                  \
 	X(cpu_ms, now->cpu_ms, "processor time used")
 

@@ -21,7 +21,17 @@ static bool is_open_segment(const char *name)
 	return strncmp(name, "open-", 5) == 0;
 }
 
-static int extend(int directory, const char *name, size_t segment_bytes, struct error *error)
+/*
+ * Prepared, and nothing was written to it. A hole reads as zeros, by what SEEK_DATA promises, and libraft
+ * removes a segment of zeros once it has read it all.
+ */
+static bool is_unwritten(int file, const struct stat *stat, size_t segment_bytes)
+{
+	return (size_t)stat->st_size >= segment_bytes && lseek(file, 0, SEEK_DATA) < 0 &&
+	       errno == ENXIO;
+}
+
+static int prepare_open(int directory, const char *name, size_t segment_bytes, struct error *error)
 {
 	struct stat stat;
 	int file = openat(directory, name, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
@@ -34,6 +44,8 @@ static int extend(int directory, const char *name, size_t segment_bytes, struct 
 	else if ((size_t)stat.st_size < segment_bytes &&
 		 (ftruncate(file, (off_t)segment_bytes) != 0 || fsync(file) != 0))
 		status = error_set_errno(error, errno, "extend segment %s", name);
+	else if (is_unwritten(file, &stat, segment_bytes) && unlinkat(directory, name, 0) != 0)
+		status = error_set_errno(error, errno, "remove the unwritten segment %s", name);
 	close(file);
 	return status;
 }
@@ -51,7 +63,7 @@ static int check_file(int directory, const char *name, const regex_t *known, siz
 		return error_set(error, -EBADMSG,
 				 "\"%s\" is no part of a raft log: move it out of the directory",
 				 name);
-	return is_open_segment(name) ? extend(directory, name, segment_bytes, error) : 0;
+	return is_open_segment(name) ? prepare_open(directory, name, segment_bytes, error) : 0;
 }
 
 /* NULL, and errno: 0 at the end. */

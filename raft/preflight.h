@@ -1,7 +1,8 @@
 /*
  * Before libraft's raft_uv opens its directory. Two things there would end badly: an open segment that
  * is shorter than a segment makes 0.15 free memory twice, and files that are no part of a log are
- * passed over in silence although somebody may have meant them.
+ * passed over in silence although somebody may have meant them. And one takes time: libraft reads open
+ * segments whole, those too that were prepared and never written, only to remove them.
  *
  *   metadata1, metadata2                         term and vote
  *   open-<n>                                     a segment being written, at its full size
@@ -17,7 +18,7 @@
 #include <stddef.h>
 
 /*
- * Extend short open segments with zeros (synced). 0 also when the directory does not exist or is
+ * Extend short open segments with zeros (synced), remove those that nothing was written to. 0 also when the directory does not exist or is
  * empty; -EBADMSG for a file that does not belong there (the message names it), or -errno. Blocking:
  * call it before the loop runs.
  */

@@ -16,11 +16,15 @@
 #define STORAGE_KV_H
 
 #include "base/error.h"
+#include "base/limits.h"
 #include "base/span.h"
 
 #include <stdint.h>
 
 #define KV_KEY_BYTES_MAX 500
+/* Changed pages (large values apart) that a write transaction keeps in memory at most: beyond it LMDB writes
+ * some out. */
+#define KV_DIRTY_BYTES (512 * MIB)
 
 /* What is in them: storage/tables.h. The order is part of no format: tables are found by name. */
 #define KV_TABLE(X)                                                                                \

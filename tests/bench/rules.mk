@@ -3,6 +3,7 @@
 #   make bench-store     appends, flushes and reads of the store   BENCH_ARGS="--streams 1000000 --uniform"
 #   make bench-scale     as the store grows: tables into docs/performance.md, pictures into docs/
 #                        SCALE="--sizes 1000000,10000000 --ids v7 --only store --resume --dir DIR"
+#   make soak            memory of three nodes at full load   SECONDS=600   SOAK="--set tail-bytes=16M"
 #   make bench-peers     the same work on annal and on other stores, side by side: tests/bench/peers/README.md
 #                        PEERS="annal nats etcd"   ROWS="append-64 read-all"   SECONDS_PER_ROW=5
 
@@ -24,6 +25,14 @@ bench-scale: deps-build $(B)/bench/scale_store
 	@ANNAL_BIN_DIR=$(abspath $(B)) $(PYTHON) tests/bench/scale.py --scale-store $(abspath $(B))/bench/scale_store $(SCALE)
 	@$(PYTHON) tests/bench/scale_page.py --plots docs --paste docs/performance.md
 	@$(PYTHON) tests/bench/scale_page.py
+
+# ---- memory under load ----
+SOAK_SECONDS := $(if $(filter command%,$(origin SECONDS)),$(SECONDS),600)
+soak: deps-test
+	@cluster/install-packages.sh gnuplot-nox
+	@$(MAKE) --no-print-directory -j2 all
+	@ANNAL_BIN_DIR=$(abspath $(B)) $(PYTHON) tests/bench/soak.py --seconds $(SOAK_SECONDS) \
+	    --plot $(B)/soak.svg --json $(B)/soak.json $(SOAK)
 
 # ---- side by side: one program for each store, the workload the same in all ----
 PEER_NAMES    := annal nats etcd postgres redis
@@ -63,4 +72,4 @@ bench-peers: deps-build
 	    SECONDS_PER_ROW="$(SECONDS_PER_ROW)" FAILOVERS="$(FAILOVERS)" FILL_STREAMS="$(FILL_STREAMS)" \
 	    $(PYTHON) tests/bench/peers/run.py --json $(PEER_RESULTS)
 
-.PHONY: bench-store bench-scale bench-peers peer-programs
+.PHONY: bench-store bench-scale soak bench-peers peer-programs
