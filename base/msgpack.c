@@ -150,6 +150,36 @@ static enum msgpack_scan begin_value(struct msgpack_scanner *scanner, const uint
 	return MSGPACK_SCAN_MORE;
 }
 
+/*
+ * Past the values of the open level that are no containers and are there as a whole, but for its last one,
+ * which closes levels: most of what there is, quickly. As long as all that is there and a byte for each
+ * value that is missing fit, none of them can be too long.
+ */
+static void skip_present(struct msgpack_scanner *scanner, const uint8_t *bytes, size_t size)
+{
+	size_t offset = scanner->offset;
+	uint64_t left = scanner->left[scanner->depth];
+
+	if (size > scanner->bytes_max || scanner->missing > scanner->bytes_max - size)
+		return;
+	while (left > 1 && offset < size) {
+		struct shape shape = shapes[bytes[offset]];
+		size_t there = size - offset, wanted = 1u + shape.length_size + shape.fixed;
+
+		if (shape.form > FORM_BLOB || wanted > there)
+			break;
+		if (shape.form == FORM_BLOB)
+			wanted += declared_length(shape, bytes + offset);
+		if (wanted > there)
+			break;
+		offset += wanted;
+		left--;
+	}
+	scanner->offset = offset;
+	scanner->missing -= scanner->left[scanner->depth] - left;
+	scanner->left[scanner->depth] = left;
+}
+
 enum msgpack_scan msgpack_scan(struct msgpack_scanner *scanner, const uint8_t *bytes, size_t size)
 {
 	ASSERT(scanner->offset <= size);
@@ -165,6 +195,7 @@ enum msgpack_scan msgpack_scan(struct msgpack_scanner *scanner, const uint8_t *b
 			return MSGPACK_SCAN_MORE;
 		if (scanner->missing == 0)
 			return MSGPACK_SCAN_VALUE;
+		skip_present(scanner, bytes, size);
 		if (scanner->offset == size)
 			return MSGPACK_SCAN_MORE;
 		size_t before = scanner->offset;

@@ -21,7 +21,8 @@ static const struct {
 	{"append-256", "the same, 256 in flight", bench_append_single, 256},
 	{"batch-100", "appends of 100 events, 16 in flight", bench_append_batch, 16},
 	{"read-all", "the whole store from a follower, pages of 10,000", bench_read_all, 0},
-	{"read-stream", "streams of 100 events, one after the other", bench_read_stream, 0},
+	{"read-stream", "streams of 100 events, one after the other", bench_read_stream, 1},
+	{"read-stream-16", "the same, 16 in flight", bench_read_stream, 16},
 	{"subscribe", "1,000 appends/s: acknowledged to delivered by a follower", bench_subscribe,
 	 1000},
 	{"import", "the file, as `annal import` does", bench_import, 0},
@@ -389,7 +390,8 @@ const struct tool_command tool_bench = {
 	.summary = "Measure a running cluster.",
 	.details = "Rows: idle, append-1, append-16, append-64, append-256 (256-byte events, exact "
 		   "expected "
-		   "versions), batch-100, read-all, read-stream, subscribe, import, failover, "
+		   "versions), batch-100, read-all, read-stream, read-stream-16, subscribe, "
+		   "import, failover, "
 		   "restart, condition, condition-and, read-tag, read-type, linearizable, backup. "
 		   "Spread: largest difference between five parts of the row, in percent of their "
 		   "mean; "

@@ -9,9 +9,10 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#define STREAM_EVENTS 100u
-#define STREAMS       200u
-#define EVENTS_PER_S  1000u
+#define STREAM_EVENTS    100u
+#define STREAMS          200u
+#define STREAM_READS_MAX 64u
+#define EVENTS_PER_S     1000u
 
 /* ---- the whole store ---- */
 
@@ -74,40 +75,95 @@ static bool write_streams(struct bench *bench, struct annal_client *client)
 	return true;
 }
 
+struct stream_reads;
+
+/* One of those that are in flight. */
+struct stream_read {
+	struct stream_reads *reads;
+	int64_t begin_ns; /* 0: it is over */
+};
+
+struct stream_reads {
+	struct annal_client *client;
+	struct bench_row *row;
+	struct bench_clock clock;
+	bool failed;
+	char problem[256];
+	struct stream_read slots[STREAM_READS_MAX];
+};
+
+static void stream_read_done(void *arg, enum annal_code code, const struct annal_page *page,
+			     const struct annal_error *error)
+{
+	struct stream_read *slot = arg;
+	struct stream_reads *reads = slot->reads;
+	int64_t end = clock_monotonic_ns();
+
+	if (code == ANNAL_OK && page->count == STREAM_EVENTS) {
+		histogram_add(&reads->row->latency, (uint64_t)(end - slot->begin_ns));
+		bench_clock_count(&reads->clock, end, page->count);
+	} else if (!reads->failed) {
+		reads->failed = true;
+		snprintf(reads->problem, sizeof reads->problem, "%.250s",
+			 code == ANNAL_OK ? "a stream has not as many events as it was given"
+					  : error->message);
+	}
+	slot->begin_ns = 0;
+}
+
+static bool start_stream_read(const struct bench *bench, struct stream_reads *reads,
+			      struct stream_read *slot, uint32_t number)
+{
+	char name[64];
+	const struct annal_read read = {.stream = name};
+
+	bench_stream_name(bench, "hundred", number % STREAMS, name);
+	slot->reads = reads;
+	slot->begin_ns = clock_monotonic_ns();
+	return annal_read_async(reads->client, &read, stream_read_done, slot) == ANNAL_OK;
+}
+
 static bool read_streams(struct bench *bench, struct bench_row *row, struct annal_client *client)
 {
-	struct bench_clock clock;
-	struct annal_page *page;
-	char name[64];
+	struct stream_reads *reads = memory_zeroed(1, sizeof *reads);
+	uint32_t number = 0;
+	bool good = true;
 
-	bench_clock_begin(&clock, bench->options->seconds);
-	for (uint32_t i = 0; bench_clock_runs(&clock); i++) {
-		const struct annal_read read = {.stream = name};
-		int64_t begin = clock_monotonic_ns();
-
-		bench_stream_name(bench, "hundred", i % STREAMS, name);
-		if (annal_read(client, &read, &page) != ANNAL_OK)
-			return false;
-		int64_t end = clock_monotonic_ns();
-
-		histogram_add(&row->latency, (uint64_t)(end - begin));
-		bench_clock_count(&clock, end, page->count);
-		annal_page_free(page);
+	ASSERT(bench->parameter > 0 && bench->parameter <= STREAM_READS_MAX);
+	reads->client = client;
+	reads->row = row;
+	bench_clock_begin(&reads->clock, bench->options->seconds);
+	while (good && !reads->failed && bench_clock_runs(&reads->clock)) {
+		for (uint32_t i = 0; good && i < bench->parameter; i++)
+			if (reads->slots[i].begin_ns == 0)
+				good = start_stream_read(bench, reads, &reads->slots[i], number++);
+		annal_poll(client, 100);
 	}
-	bench_clock_end(&clock, row);
-	return true;
+	bench_clock_end(&reads->clock, row);
+	while (annal_in_flight(client) > 0)
+		annal_poll(client, 100);
+	if (reads->failed)
+		tool_complain("bench: the first failure: %s", reads->problem);
+	good = good && !reads->failed;
+	memory_free(reads);
+	return good;
 }
 
 bool bench_read_stream(struct bench *bench, struct bench_row *row)
 {
 	struct annal_client *client = bench_client(bench, "");
+	struct bench own = *bench;
 
 	if (client == NULL)
 		return false;
-	bool good = write_streams(bench, client) && read_streams(bench, row, client);
+	/* Each row has streams of its own. */
+	snprintf(own.tag, sizeof own.tag, "%.8s-%u", bench->tag, bench->parameter);
+	bool written = write_streams(&own, client);
 
-	if (!good)
+	if (!written)
 		tool_failed(client, "bench");
+	bool good = written && read_streams(&own, row, client);
+
 	annal_client_free(client);
 	return good;
 }

@@ -201,13 +201,13 @@ static void answer_no_event(struct reading *reading)
 			      span_of_string("event"));
 }
 
-static const struct reading_kind stream_kind = {run_stream, reading_answer_no_stream};
-static const struct reading_kind all_kind = {run_all, NULL};
-static const struct reading_kind raw_kind = {run_raw, NULL};
-static const struct reading_kind info_kind = {run_info, reading_answer_no_stream};
-static const struct reading_kind position_kind = {run_position, answer_no_event};
-static const struct reading_kind id_kind = {run_id, answer_no_event};
-static const struct reading_kind version_kind = {run_version, answer_no_event};
+static const struct reading_kind stream_kind = {run_stream, reading_answer_no_stream, true};
+static const struct reading_kind all_kind = {run_all, NULL, false};
+static const struct reading_kind raw_kind = {run_raw, NULL, false};
+static const struct reading_kind info_kind = {run_info, reading_answer_no_stream, true};
+static const struct reading_kind position_kind = {run_position, answer_no_event, true};
+static const struct reading_kind id_kind = {run_id, answer_no_event, true};
+static const struct reading_kind version_kind = {run_version, answer_no_event, true};
 
 /* ---- arguments ---- */
 

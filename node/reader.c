@@ -1,15 +1,23 @@
 #include "node/reading.h"
 
 #include "base/assert.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "node/node.h"
 #include "node/pages.h"
 
 #include <errno.h>
+#include <uv.h>
 
 /* What a read may come to that names no bytes: one record. */
 #define SINGLE_READ_BYTES RECORD_BYTES_MAX
+
+/* Brief reads that share a turn of a worker: few enough that another worker, the loop and the clients
+ * have something to do meanwhile. */
+#define TURN_READS 8u
+#define TURN_BYTES (256 * KIB)
+#define TURN_NS    500000
 
 /* What one session has under way; gone when that is nothing. */
 struct lane {
@@ -31,6 +39,10 @@ struct reader {
 	struct table lanes;
 	struct lane *turn_first, *turn_last;
 	uint64_t running_bytes;
+	uv_prepare_t *turn; /* closes later than the reader */
+	struct reading *gathered_first,
+		*gathered_last; /* brief ones, started in this turn of the loop */
+	uint32_t gathered;      /* fewer than TURN_READS */
 	struct reader_status status;
 };
 
@@ -48,6 +60,45 @@ static void reading_run(struct work *work)
 		workers_submit(node->workers, &reading->work); /* behind the others */
 	else
 		node_post(node, &reading->post);
+}
+
+/* Those that have not had their turn: each by itself, for whichever worker is free. */
+static void run_apart(struct node *node, struct reading *reading)
+{
+	while (reading != NULL) {
+		struct reading *next = reading->next;
+
+		reading->next = NULL;
+		workers_submit(node->workers, &reading->work);
+		reading = next;
+	}
+}
+
+/*
+ * Several brief ones in one turn, their answers in one: waking another thread costs more than such a
+ * read. As soon as they prove not to be brief the rest is left to others.
+ */
+static void turn_run(struct work *work)
+{
+	struct reading *first = TABLE_ENTRY(work, struct reading, work), *reading = first, *rest;
+	struct node *node = first->reader->node;
+	int64_t begun_ns = clock_monotonic_ns();
+	size_t bytes = 0;
+
+	for (;;) {
+		rest = reading->next;
+		reading->status = reading->kind->run(reading, node->store);
+		ASSERT(reading->status != READING_AGAIN);
+		bytes += reading->result.size;
+		if (rest == NULL || bytes > TURN_BYTES || clock_monotonic_ns() - begun_ns > TURN_NS)
+			break;
+		reading = rest;
+	}
+	reading->next = NULL;
+	for (reading = rest; reading != NULL; reading = reading->next)
+		reading->work.run = reading_run;
+	run_apart(node, rest);
+	node_post(node, &first->post);
 }
 
 /* ---- answers ---- */
@@ -212,6 +263,29 @@ static void lane_await_turn(struct reader *reader, struct lane *lane)
 	reader->turn_last = lane;
 }
 
+static void submit_gathered(struct reader *reader)
+{
+	struct reading *first = reader->gathered_first;
+
+	ASSERT(first != NULL);
+	reader->gathered_first = NULL;
+	reader->gathered_last = NULL;
+	reader->gathered = 0;
+	workers_submit(reader->node->workers, &first->work);
+}
+
+static void gather(struct reader *reader, struct reading *reading)
+{
+	reading->work.run = turn_run;
+	if (reader->gathered_last != NULL)
+		reader->gathered_last->next = reading;
+	else
+		reader->gathered_first = reading;
+	reader->gathered_last = reading;
+	if (++reader->gathered == TURN_READS)
+		submit_gathered(reader);
+}
+
 static void lane_start(struct reader *reader, struct lane *lane)
 {
 	struct reading *reading = lane->first;
@@ -226,7 +300,18 @@ static void lane_start(struct reader *reader, struct lane *lane)
 	reader->running_bytes += bytes_of(reading);
 	reader->status.running++;
 	reader->status.waiting--;
-	workers_submit(reader->node->workers, &reading->work);
+	if (reading->kind->brief && reading->range.limit <= LIMIT_READ_EVENTS_DEFAULT)
+		gather(reader, reading);
+	else
+		workers_submit(reader->node->workers, &reading->work);
+}
+
+static void on_turn_end(uv_prepare_t *prepare)
+{
+	struct reader *reader = prepare->data;
+
+	if (reader->gathered_first != NULL)
+		submit_gathered(reader);
 }
 
 /* Start what may be started. */
@@ -263,9 +348,8 @@ static void turns_run(struct reader *reader)
 
 /* ---- one read ---- */
 
-static void reading_done(struct node_post *post)
+static void reading_done(struct reading *reading)
 {
-	struct reading *reading = TABLE_ENTRY(post, struct reading, post);
 	struct reader *reader = reading->reader;
 	struct lane *lane = reading->lane;
 
@@ -279,6 +363,17 @@ static void reading_done(struct node_post *post)
 	lane_run(reader, lane);
 	lane_free_if_idle(reader, lane);
 	turns_run(reader);
+}
+
+/* With those that shared its turn. */
+static void on_done(struct node_post *post)
+{
+	struct reading *next, *reading = TABLE_ENTRY(post, struct reading, post);
+
+	for (; reading != NULL; reading = next) {
+		next = reading->next;
+		reading_done(reading);
+	}
 }
 
 static void reading_enter_lane(struct reading *reading)
@@ -328,7 +423,7 @@ struct reading *reading_new(struct request *request, const struct reading_kind *
 
 	ASSERT(request->session != NULL);
 	reading->work.run = reading_run;
-	reading->post.run = reading_done;
+	reading->post.run = on_done;
 	reading->waiter.request = request;
 	reading->waiter.done = reading_waited;
 	reading->reader = request->node->reader;
@@ -384,6 +479,11 @@ struct reader *reader_new(struct node *node)
 	reader->waits = waits_new(node);
 	reader->pages = pages_new();
 	table_init(&reader->lanes);
+	reader->turn = memory_zeroed(1, sizeof *reader->turn);
+	uv_prepare_init(node->loop, reader->turn);
+	reader->turn->data = reader;
+	uv_prepare_start(reader->turn, on_turn_end);
+	uv_unref((uv_handle_t *)reader->turn);
 	return reader;
 }
 
@@ -418,10 +518,30 @@ static void lane_refuse(struct reader *reader, struct lane *lane)
 	lane_free_if_idle(reader, lane);
 }
 
+static void on_turn_closed(uv_handle_t *turn)
+{
+	memory_free(turn);
+}
+
+/* Nobody waits for them any more, and no worker is left. */
+static void drop_gathered(struct reader *reader)
+{
+	struct reading *next, *reading = reader->gathered_first;
+
+	for (; reading != NULL; reading = next) {
+		next = reading->next;
+		ASSERT(atomic_load(&reading->given_up));
+		reading->status = READING_AGAIN;
+		reading_done(reading);
+	}
+}
+
 void reader_free(struct reader *reader)
 {
 	if (reader == NULL)
 		return;
+	uv_close((uv_handle_t *)reader->turn, on_turn_closed);
+	drop_gathered(reader);
 	ASSERT(reader->status.running == 0);
 	waits_free(reader->waits);
 	for (size_t i = 0; i < reader->lanes.slots_count; i++)

@@ -31,6 +31,7 @@ struct reading_kind {
 	int (*run)(struct reading *reading, struct store *store);
 	void (*answer_absent)(
 		struct reading *reading); /* on the loop; NULL: there is always something */
+	bool brief; /* usually done in some microseconds: may share a worker's turn with others */
 };
 
 enum reading_place { READING_WAITS, READING_IN_LANE, READING_RUNS };
@@ -43,7 +44,7 @@ struct reading {
 	struct reader *reader;
 	struct request *request;         /* the reference that the handler was given */
 	struct lane *lane;               /* IN_LANE, RUNS */
-	struct reading *next, *previous; /* IN_LANE */
+	struct reading *next, *previous; /* IN_LANE; `next` alone: of those that share a turn */
 	enum reading_place place;
 	atomic_bool given_up; /* RUNS: nobody waits for it any more */
 

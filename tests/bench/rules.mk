@@ -72,4 +72,10 @@ bench-peers: deps-build
 	    SECONDS_PER_ROW="$(SECONDS_PER_ROW)" FAILOVERS="$(FAILOVERS)" FILL_STREAMS="$(FILL_STREAMS)" \
 	    $(PYTHON) tests/bench/peers/run.py --json $(PEER_RESULTS)
 
-.PHONY: bench-store bench-scale soak bench-peers peer-programs
+# ---- a change: two builds of annal in turns, BEFORE=FOLDER (a build/release that was kept) and this one ----
+bench-pairs: deps-build
+	@$(MAKE) --no-print-directory -j2 all $(B)/bench/peers/bench-annal
+	@ROWS="$(ROWS)" PAIRS="$(PAIRS)" SECONDS_PER_ROW="$(SECONDS_PER_ROW)" FILL_STREAMS="$(FILL_STREAMS)" \
+	    $(PYTHON) tests/bench/peers/pairs.py "$(BEFORE)" $(abspath $(B))
+
+.PHONY: bench-pairs bench-store bench-scale soak bench-peers peer-programs

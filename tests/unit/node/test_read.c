@@ -468,6 +468,63 @@ static void large_pages_come_whole_beside_other_answers(void **state)
 	}
 }
 
+/* Many in one turn of the loop, of streams that are small, large (which ends a worker's turn) and none. */
+static void brief_reads_of_one_turn_are_answered_each(void **state)
+{
+	static const uint32_t counts[] = {1, 2, 400, 0, 3, 900, 5, 0, 7, 8};
+	uint32_t sent[6 * COUNT_OF(counts)];
+	char stream[16];
+
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(counts); i++) {
+		snprintf(stream, sizeof stream, "s%zu", i);
+		if (counts[i] > 0)
+			store_append(harness.node.store, ++harness.index, stream, counts[i], 1000);
+		if (i == 5)
+			harness_flush(&harness);
+	}
+	for (size_t i = 0; i < COUNT_OF(sent); i++) {
+		snprintf(stream, sizeof stream, "s%zu", i % COUNT_OF(counts));
+		sent[i] = client_send(&client, i % 3 == 0 ? "stream_info" : "read_stream",
+				      params_format(&params, "{ss", 1, "stream", stream));
+	}
+	harness_settle(&harness);
+	for (size_t seen = 0; seen < COUNT_OF(sent); seen++) {
+		struct answer answer;
+		uint64_t msgid;
+		size_t which = 0;
+
+		assert_true(take_answer(&answer, &msgid));
+		while (which < COUNT_OF(sent) && sent[which] != msgid)
+			which++;
+		assert_in_range(which, 0, COUNT_OF(sent) - 1);
+		sent[which] = 0;
+		if (counts[which % COUNT_OF(counts)] == 0)
+			assert_error(answer, "STREAM_NOT_FOUND");
+		else
+			assert_int_equal(map_u64(answer.result, "version"),
+					 counts[which % COUNT_OF(counts)]);
+		if (counts[which % COUNT_OF(counts)] > 0 && which % 3 != 0)
+			assert_int_equal(map_u64(answer.result, "next"),
+					 counts[which % COUNT_OF(counts)] + 1);
+	}
+}
+
+static void a_node_can_end_before_its_workers_hear_of_a_read(void **state)
+{
+	struct reader_status status;
+
+	(void)state;
+	fill();
+	for (int i = 0; i < 3; i++)
+		client_send(&client, "read_stream",
+			    params_format(&params, "{ss", 1, "stream", "a"));
+	reader_get_status(harness.node.reader, &status);
+	assert_int_equal(status.running, 3);
+	client_close(&client);
+	client.session = NULL;
+}
+
 /* Others hold so much that each has less, and smaller pages; who reads goes on, who does not, waits. */
 static void while_the_node_holds_too_much_each_session_has_less(void **state)
 {
@@ -527,6 +584,8 @@ static void a_session_can_go_with_reads_in_every_place(void **state)
 		client_send(&client, "read_all", params_format(&params, "{", 0));
 		client_send(&client, "read_all", at_least(1000, 60000));
 		client_send(&client, "read_all", linearizable(60000));
+		client_send(&client, "read_stream",
+			    params_format(&params, "{ss", 1, "stream", "a"));
 	}
 	client_close(&client);
 	client.session = NULL;
@@ -580,6 +639,8 @@ int main(void)
 		TEST(the_leader_tells_others_its_barrier),
 		TEST(a_session_that_does_not_read_starts_no_more_reads),
 		TEST(large_pages_come_whole_beside_other_answers),
+		TEST(brief_reads_of_one_turn_are_answered_each),
+		TEST(a_node_can_end_before_its_workers_hear_of_a_read),
 		TEST(while_the_node_holds_too_much_each_session_has_less),
 		TEST(names_may_begin_with_a_dash),
 		TEST(a_session_can_go_with_reads_in_every_place),
