@@ -32,6 +32,7 @@ Options:
   --dir DIR        its folder (default ${TMPDIR:-/tmp}/annal-local-UID)
   --base-port P    node N serves clients at port P+N and its peers at P+100+N; P+200+N is kept
                    for HTTP (default 7000)
+  --hosts A.B.C    node N is at the address A.B.C.N (default: all at 127.0.0.1)
   --set NAME=VALUE a setting of annald, for all nodes; kept for later starts; may be given again
   -h, --help       this
 
@@ -100,6 +101,7 @@ read_cluster() {
 		case $name in
 		nodes) made_nodes=$value ;;
 		base-port) made_port=$value ;;
+		hosts) made_hosts=$value ;;
 		set) made_settings+=("$value") ;;
 		esac
 	done <"$dir/cluster"
@@ -108,7 +110,7 @@ read_cluster() {
 write_cluster() {
 	local setting
 	{
-		printf 'nodes=%s\nbase-port=%s\n' "$made_nodes" "$made_port"
+		printf 'nodes=%s\nbase-port=%s\nhosts=%s\n' "$made_nodes" "$made_port" "$made_hosts"
 		for setting in "${made_settings[@]}"; do
 			printf 'set=%s\n' "$setting"
 		done
@@ -117,11 +119,16 @@ write_cluster() {
 
 client_port() { printf '%s\n' $((made_port + $1)); }
 peer_port() { printf '%s\n' $((made_port + 100 + $1)); }
+node_host() {
+	if [[ -n $made_hosts ]]; then printf '%s.%s\n' "$made_hosts" "$1"; else echo 127.0.0.1; fi
+}
+client_address() { printf '%s:%s\n' "$(node_host "$1")" "$(client_port "$1")"; }
+peer_address() { printf '%s:%s\n' "$(node_host "$1")" "$(peer_port "$1")"; }
 
 initial_members() {
 	local node members=
 	for ((node = 1; node <= made_nodes; node++)); do
-		members+="${members:+,}$node=127.0.0.1:$(peer_port "$node")/127.0.0.1:$(client_port "$node")"
+		members+="${members:+,}$node=$(peer_address "$node")/$(client_address "$node")"
 	done
 	printf '%s\n' "$members"
 }
@@ -129,7 +136,7 @@ initial_members() {
 cluster_url() {
 	local node url=
 	for node in $(known_nodes); do
-		url+="${url:+,}127.0.0.1:$(client_port "$node")"
+		url+="${url:+,}$(client_address "$node")"
 	done
 	printf 'annal://%s\n' "$url"
 }
@@ -145,12 +152,12 @@ cluster-name = local
 data-dir = $folder/data
 
 [client]
-client-listen = 127.0.0.1:$(client_port "$node")
-client-advertise = 127.0.0.1:$(client_port "$node")
+client-listen = $(client_address "$node")
+client-advertise = $(client_address "$node")
 
 [peer]
-peer-listen = 127.0.0.1:$(peer_port "$node")
-peer-advertise = 127.0.0.1:$(peer_port "$node")
+peer-listen = $(peer_address "$node")
+peer-advertise = $(peer_address "$node")
 initial-members = $(initial_members)
 END
 }
@@ -182,10 +189,11 @@ process_state() {
 	printf '%s\n' "${stat%% *}"
 }
 
+# With a pid: as that process sees it, which may be in a network of its own.
 is_port_open() {
 	awk -v port="$(printf ':%04X' "$1")" \
 		'$4 == "0A" && substr($2, length($2) - 4) == port { found = 1 } END { exit !found }' \
-		/proc/net/tcp /proc/net/tcp6 2>/dev/null
+		"/proc/${2:-self}/net/tcp" "/proc/${2:-self}/net/tcp6" 2>/dev/null
 }
 
 require_free_ports() {
@@ -232,14 +240,14 @@ wait_for_node() {
 }
 
 is_listening() {
-	is_port_open "$(client_port "$1")"
+	is_port_open "$(client_port "$1")" "$(node_pid "$1")"
 }
 
 # An append that must be refused by its expectation: decided by the whole cluster, writes nothing.
 takes_writes() {
 	local answer
 	answer=$("$annal" append "$PROBE_STREAM" --type probe --data '{}' --expect stream_exists \
-		--url "annal://127.0.0.1:$(client_port "$1")" 2>&1) && return 0
+		--url "annal://$(client_address "$1")" 2>&1) && return 0
 	[[ $answer == *WRONG_EXPECTED_VERSION* ]]
 }
 
@@ -302,6 +310,7 @@ make_cluster() {
 	done
 	made_nodes=${nodes:-3}
 	made_port=${base_port:-7000}
+	made_hosts=$hosts
 	made_settings=("${settings[@]}")
 	for ((node = 1; node <= made_nodes; node++)); do
 		require_free_ports "$node"
@@ -317,6 +326,8 @@ check_existing_cluster() {
 	read_cluster
 	[[ -z $base_port || $base_port == "$made_port" ]] ||
 		die 2 "the cluster in $dir has base port $made_port, its members know each other by it"
+	[[ -z $hosts || $hosts == "$made_hosts" ]] ||
+		die 2 "the nodes in $dir are at ${made_hosts:-127.0.0.1}, they know each other by it"
 	[[ -z $nodes || $nodes -le $made_nodes ]] ||
 		die 2 "the cluster in $dir was made with $made_nodes nodes: more come by \`local.sh add\`"
 	if ((${#settings[@]})); then
@@ -369,7 +380,7 @@ command_status() {
 		fi
 		[[ $state == running ]] || all_run=1
 		printf '%-6s %-8s %-9s %-18s %s\n' "$node" "$pid" "$state" \
-			"127.0.0.1:$(client_port "$node")" "$(node_dir "$node")"
+			"$(client_address "$node")" "$(node_dir "$node")"
 	done
 	printf '\n'
 	"$(find_program annal)" status --url "$(cluster_url)" || all_run=1
@@ -441,7 +452,7 @@ parse() {
 			usage
 			exit 0
 			;;
-		--nodes | --dir | --base-port | --set)
+		--nodes | --dir | --base-port | --hosts | --set)
 			(($# > 1)) || die 2 "$1 needs a value"
 			parse_option "$1" "$2"
 			shift
@@ -459,6 +470,10 @@ parse_option() {
 	--nodes) number_option --nodes "$2" 1 9 && nodes=$2 ;;
 	--base-port) number_option --base-port "$2" 1024 65236 && base_port=$2 ;;
 	--dir) dir=$2 ;;
+	--hosts)
+		[[ $2 =~ ^([0-9]{1,3}\.){2}[0-9]{1,3}$ ]] || die 2 "--hosts takes A.B.C, not '$2'"
+		hosts=$2
+		;;
 	--set)
 		[[ $2 == ?*=* ]] || die 2 "--set takes NAME=VALUE, not '$2'"
 		settings+=("$2")
@@ -468,8 +483,8 @@ parse_option() {
 }
 
 main() {
-	local command='' nodes='' base_port='' dir=${TMPDIR:-/tmp}/annal-local-$UID
-	local operands=() settings=() made_nodes=3 made_port=7000 made_settings=()
+	local command='' nodes='' base_port='' hosts='' dir=${TMPDIR:-/tmp}/annal-local-$UID
+	local operands=() settings=() made_nodes=3 made_port=7000 made_hosts='' made_settings=()
 	parse "$@"
 	dir=$(realpath -m -- "$dir") # the configuration's path tells our processes from others
 	case $command in

@@ -120,7 +120,7 @@ class Watcher(threading.Thread):
 class Cell:
     """`kinds`: classes of faults; more than one strike at the same time."""
 
-    def __init__(self, kinds, nodes, seconds, seed, folder, interpose):
+    def __init__(self, kinds, nodes, seconds, seed, folder, interpose, packets=False):
         self.kinds = kinds
         self.name = "+".join(kind.name for kind in kinds)
         self.size = nodes
@@ -128,6 +128,7 @@ class Cell:
         self.seed = seed
         self.folder = folder
         self.interpose = interpose
+        self.packets = packets
         self.world = self.arena = None
         self.faults = []
         self.violations = [("aborted", "the cell did not come to its end")]
@@ -138,6 +139,7 @@ class Cell:
             self.size, self.folder, self.interpose,
             with_links=any(kind.needs_links for kind in self.kinds),
             with_journal=any(kind.needs_journal for kind in self.kinds),
+            packets=self.packets,
         )
         try:
             cluster.start()

@@ -3,6 +3,7 @@
 import disk_faults as disk
 import faults as basic
 import member_faults as member
+import packet_faults as packet
 
 KINDS = {
     kind.name: kind
@@ -10,7 +11,7 @@ KINDS = {
         basic.Kill, basic.KillLeader, basic.KillAll, basic.Pause, basic.PauseLeader,
         basic.RollingRestart, basic.Upgrade,
         basic.Partition, basic.PartitionLeader, basic.OneWay, basic.BrokenLink, basic.Delay, basic.Cuts,
-        basic.SlowLink,
+        basic.SlowLink, packet.Loss, packet.Scrambled, packet.HalfOpen,
         disk.DiskLow, disk.DiskFull, disk.SmallDisk, disk.DiskError, disk.DiskSlow, disk.DiskStall,
         disk.PowerCut, disk.PowerCutAll, disk.BitFlip, disk.Truncation,
         member.ClockJump, member.ClockDrift, member.FewFiles, member.LittleMemory,
@@ -25,7 +26,7 @@ PAIRS = (
     "partition+disk-full", "partition-leader+disk-error", "partition+grow", "broken-link+transfer",
     "power-cut+pause", "power-cut+partition", "power-cut-all+kill-leader", "power-cut-all+slow-link",
     "grow+kill", "replace+disk-stall", "truncation+delay", "clock-drift+partition", "few-files+kill",
-    "little-memory+one-way", "disk-low+transfer",
+    "little-memory+one-way", "disk-low+transfer", "loss+kill-leader", "scrambled+grow", "half-open+delay",
 )
 
 SHORT = (

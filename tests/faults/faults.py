@@ -16,7 +16,7 @@ from cluster import ClusterError
 class Fault:
     name = "?"
     about = "?"
-    needs_links = needs_journal = needs_root = False
+    needs_links = needs_journal = needs_root = needs_packets = False
     rest = (0.5, 2.0)  # seconds between two strikes
     allowed = ()  # codes of errors that clients may get
 
@@ -354,7 +354,9 @@ class ClientFault(Fault):
 class SlowReader(ClientFault):
     name = "slow-reader"
     about = "subscribers and readers that ask for everything and take nothing"
-    MEMORY_MAX = 400 << 20
+    # LIMIT_NODE_UNSENT_BYTES and LIMIT_NODE_READ_BYTES, and as much as a node has besides. Without bounds the
+    # ten readers alone would come to gigabytes.
+    MEMORY_MAX = (256 + 256 + 128) << 20
 
     def strike(self):
         number = self.victim()

@@ -1,4 +1,4 @@
-"""A cluster whose nodes run behind the library and the proxy of this suite. Still started and struck by
+"""A cluster whose nodes run behind the library of this suite, and behind its proxy or in its network of packets. Still started and struck by
 cluster/local.sh: it finds a script in the place of annald, which adds to the environment."""
 
 import mmap
@@ -8,6 +8,7 @@ import struct
 import time
 
 from cluster import Cluster, program
+from fabric import PREFIX, Fabric
 from links import Links
 
 NODES_MAX = 20  # members and those that replace them
@@ -71,15 +72,19 @@ class Control:
 
 
 class FaultCluster(Cluster):
-    def __init__(self, nodes, folder, interpose, with_links=False, with_journal=False):
-        super().__init__(nodes, SETTINGS, folder)
+    """`packets`: each node has a namespace of its own, whether the cell strikes links or not."""
+
+    def __init__(self, nodes, folder, interpose, with_links=False, with_journal=False, packets=False):
+        super().__init__(nodes, SETTINGS, folder, hosts=PREFIX if packets else None)
         self.interpose = interpose
         self.with_journal = with_journal
-        self.links = Links() if with_links else None
+        self.packets = packets
+        self.links = Fabric(NODES_MAX) if packets else Links() if with_links else None
         self.controls = {}
+        self.routes = {}
         self.next_number = nodes + 1
         self.make_programs()
-        if self.links is not None:
+        if self.links is not None and not packets:
             self.make_routes()
         for number in range(1, NODES_MAX + 1):
             self.make_environment(number)
@@ -94,13 +99,12 @@ class FaultCluster(Cluster):
             file.write(
                 "#!/bin/sh\n"
                 f'. {shlex.quote(self.parent)}/"$(basename "$(dirname "$2")").env"\n'
-                f"exec {shlex.quote(os.path.abspath(program('annald')))} \"$@\"\n"
+                f"exec $FAULT_INSIDE {shlex.quote(os.path.abspath(program('annald')))} \"$@\"\n"
             )
         os.chmod(script, 0o755)
         self.environment = {**os.environ, "ANNAL_BIN_DIR": folder}
 
     def make_routes(self):
-        self.routes = {}
         wanted = []
         for source in range(1, NODES_MAX + 1):
             for target in range(1, NODES_MAX + 1):
@@ -119,7 +123,9 @@ class FaultCluster(Cluster):
         }
         if self.with_journal:
             values["FAULT_JOURNAL"] = self.journal(number)
-        if self.links is not None:
+        if self.packets:
+            values["FAULT_INSIDE"] = " ".join(self.links.command(number))
+        elif self.links is not None:
             values["FAULT_ROUTES"] = ",".join(self.routes[number])
         with open(os.path.join(self.parent, f"node-{number}.env"), "w", encoding="utf-8") as file:
             for name, value in values.items():

@@ -11,6 +11,7 @@ $(INTERPOSE): $(B)/tests/faults/interpose.o $(B)/tests/faults/interpose_disk.o $
 # Whether the tools do what they are taken to do: a minute that saves a wrong verdict.
 faults-tools: all $(INTERPOSE)
 	@ANNAL_BIN_DIR=$(abspath $(B)) ANNAL_INTERPOSE=$(abspath $(INTERPOSE)) $(PYTHON) tests/faults/test_faults.py
+	@$(PYTHON) tests/faults/test_fabric.py
 
 faults: faults-tools
 	@ANNAL_BIN_DIR=$(abspath $(B)) $(PYTHON) tests/faults/run --interpose $(abspath $(INTERPOSE)) $(ARGS)

@@ -58,8 +58,9 @@ class Node:
         self.data = os.path.join(self.folder, "data")
         self.conf = os.path.join(self.folder, "annald.conf")
         self.log = os.path.join(self.folder, "annald.log")
-        self.address = f"127.0.0.1:{cluster.base_port + number}"
-        self.peer_address = f"127.0.0.1:{cluster.base_port + 100 + number}"
+        host = f"{cluster.hosts}.{number}" if cluster.hosts else "127.0.0.1"
+        self.address = f"{host}:{cluster.base_port + number}"
+        self.peer_address = f"{host}:{cluster.base_port + 100 + number}"
 
     def do(self, command):
         self.cluster.run(command, str(self.number))
@@ -133,8 +134,9 @@ class Node:
 
 
 class Cluster:
-    def __init__(self, nodes=3, settings=(), folder=None):
+    def __init__(self, nodes=3, settings=(), folder=None, hosts=None):
         self.size = nodes
+        self.hosts = hosts  # A.B.C: node N is at A.B.C.N
         self.settings = list(settings)
         self.parent = folder or tempfile.mkdtemp(prefix="annal-test-")
         self.folder = os.path.join(self.parent, "cluster")
@@ -166,6 +168,8 @@ class Cluster:
 
     def _how_to_make(self):
         options = ["--nodes", str(self.size), "--base-port", str(self.base_port)]
+        if self.hosts:
+            options += ["--hosts", self.hosts]
         for setting in self.settings:
             options += ["--set", setting]
         return options
