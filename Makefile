@@ -168,6 +168,7 @@ help:
 	@echo "make sim-mutants    planted defects, which the simulator must find"
 	@echo "make failover   real processes under faults    ARGS='--seconds 600'"
 	@echo "make faults     every kind of fault            ARGS='--list', ARGS='--budget 60'"
+	@echo "make fail-loops the n-th allocation, the n-th system call fails   ARGS='--work node --kinds open'"
 	@echo "make check-long what takes longer than check: eight cells of faults"
 	@echo "make fuzz       every fuzz target              FUZZ_SECONDS=60"
 	@echo "make lint       dependencies, format, function length    make format"

@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <ctype.h>
 #include <errno.h>
+#include <netdb.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -94,4 +95,10 @@ void address_format(const struct address *address, char text[ADDRESS_TEXT_BYTES]
 			    (unsigned)address->port);
 
 	ASSERT(size > 0 && size < ADDRESS_TEXT_BYTES);
+}
+
+const char *address_resolve_error(int status)
+{
+	ASSERT(status != 0);
+	return status == EAI_SYSTEM ? strerror(errno) : gai_strerror(status);
 }

@@ -18,6 +18,8 @@ struct address {
  * it asks for any free port to listen on.
  */
 int address_parse(const char *text, struct address *address, struct error *error);
+/* Why getaddrinfo failed, right after it did. */
+const char *address_resolve_error(int status);
 void address_format(const struct address *address, char text[ADDRESS_TEXT_BYTES]);
 
 #endif

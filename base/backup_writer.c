@@ -237,7 +237,12 @@ int backup_writer_publish(struct backup_writer *writer, struct error *error)
 		return error_set_errno(error, errno, "cannot name the backup %s", writer->path);
 	close(writer->file);
 	writer->file = -1;
-	return file_sync_parent(writer->path, error);
+	int rc = file_sync_parent(writer->path, error);
+
+	/* Whoever is told that there is no backup must not find one. */
+	if (rc != 0)
+		unlink(writer->path);
+	return rc;
 }
 
 void backup_writer_close(struct backup_writer *writer)

@@ -45,6 +45,15 @@ void *memory_resize(void *block, size_t size)
 	return resized;
 }
 
+void *memory_aligned(size_t alignment, size_t size)
+{
+	void *block = aligned_alloc(alignment, size > 0 ? size : alignment);
+
+	if (block == NULL)
+		stop_without_memory();
+	return block;
+}
+
 void *memory_copy(const void *data, size_t size)
 {
 	void *copy = memory_alloc(size);

@@ -8,9 +8,10 @@
 
 #include <stddef.h>
 
-void *memory_alloc(size_t size);                /* not zeroed; size 0 is allowed */
-void *memory_zeroed(size_t count, size_t size); /* zeroed; stops on overflow of the product */
-void *memory_resize(void *block, size_t size);  /* as realloc */
+void *memory_alloc(size_t size);                     /* not zeroed; size 0 is allowed */
+void *memory_zeroed(size_t count, size_t size);      /* zeroed; stops on overflow of the product */
+void *memory_resize(void *block, size_t size);       /* as realloc */
+void *memory_aligned(size_t alignment, size_t size); /* as aligned_alloc */
 void *memory_copy(const void *data, size_t size);
 char *memory_copy_string(const char *text);
 void memory_free(void *block); /* NULL is allowed */

@@ -2,13 +2,12 @@
 
 #include "base/assert.h"
 #include "base/memory.h"
+#include "base/thread.h"
 #include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
-#include <sysexits.h>
-#include <unistd.h>
 
 #define NAME_BYTES 16 /* what the kernel keeps of a thread's name */
 
@@ -54,17 +53,6 @@ static void *run_worker(void *arg)
 	return NULL;
 }
 
-/* A thread that cannot be had is like memory that cannot be had: the process stops. */
-static void start_thread(pthread_t *thread, struct workers *workers)
-{
-	int status = pthread_create(thread, NULL, run_worker, workers);
-
-	if (status == 0)
-		return;
-	dprintf(STDERR_FILENO, "annal: cannot start a thread: %s\n", strerror(status));
-	_exit(EX_SOFTWARE);
-}
-
 struct workers *workers_new(uint32_t threads, const char *thread_name)
 {
 	ASSERT(threads > 0 && threads <= 1024);
@@ -82,7 +70,7 @@ struct workers *workers_new(uint32_t threads, const char *thread_name)
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	for (uint32_t i = 0; i < threads; i++)
-		start_thread(&workers->threads[i], workers);
+		thread_start(&workers->threads[i], run_worker, workers);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	return workers;
 }

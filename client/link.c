@@ -109,7 +109,7 @@ int link_open(struct link *link, const struct address *address, int64_t now_ms, 
 	if (status != 0) {
 		link->resolved = NULL;
 		return error_set(error, -EHOSTUNREACH, "cannot resolve the host: %s",
-				 gai_strerror(status));
+				 address_resolve_error(status));
 	}
 	begin_message(link);
 	link->trying = link->resolved;

@@ -56,7 +56,7 @@ int listener_bind(const struct address *address, const char *setting, int *fd, s
 
 	if (status != 0)
 		return error_set(error, -EADDRNOTAVAIL, "cannot listen on %s: %s: correct %s", text,
-				 gai_strerror(status), setting);
+				 address_resolve_error(status), setting);
 	status = bind_socket(found);
 	freeaddrinfo(found);
 	if (status < 0)

@@ -14,6 +14,7 @@
 #include "node/restore.h"
 #include "node/stats.h"
 #include "node/verify.h"
+#include "raft/libraft.h"
 #include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
@@ -164,6 +165,7 @@ static void prepare_process(void)
 	(void)mallopt(M_MMAP_THRESHOLD, MMAP_BYTES);
 	(void)mallopt(M_ARENA_MAX, ARENAS);
 	signal(SIGPIPE, SIG_IGN);
+	libraft_prepare();
 	setenv("UV_THREADPOOL_SIZE", THREAD_POOL, 0);
 	if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < files.rlim_max) {
 		files.rlim_cur = files.rlim_max;

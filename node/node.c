@@ -221,13 +221,14 @@ static enum node_exit open_store(struct node *node, struct error *error)
 	return NODE_EXIT_OK;
 }
 
-static void begin_loop(struct node *node)
+static int begin_loop(struct node *node, struct error *error)
 {
 	struct node_inside *inside = node->inside;
 	uv_loop_t *loop = &inside->loop;
 	int status = uv_loop_init(loop);
 
-	ASSERT(status == 0);
+	if (status != 0)
+		return error_set_errno(error, -status, "an event loop cannot be had");
 	node->loop = loop;
 	uv_async_init(loop, &inside->posted, on_posted);
 	inside->posted.data = inside;
@@ -243,6 +244,7 @@ static void begin_loop(struct node *node)
 		uv_signal_init(loop, &inside->signals[i]);
 		inside->signals[i].data = node;
 	}
+	return 0;
 }
 
 static void begin_services(struct node *node)
@@ -315,7 +317,11 @@ static enum node_exit start_locked(struct node *node, int client_fd, struct erro
 		close(client_fd);
 		return code;
 	}
-	begin_loop(node);
+	if (begin_loop(node, error) != 0) {
+		close(client_fd);
+		store_close(node->store);
+		return NODE_EXIT_FAILED;
+	}
 	begin_services(node);
 	int status = start_replica(node, error);
 

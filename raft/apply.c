@@ -2,6 +2,7 @@
 
 #include "base/assert.h"
 #include "base/memory.h"
+#include "base/thread.h"
 
 #include <errno.h>
 #include <semaphore.h>
@@ -80,9 +81,7 @@ struct apply *apply_new(struct store *store, struct flusher *flusher, void (*wak
 	mailbox_init(&apply->todo, on_filled, apply);
 	mailbox_init(&apply->done, wake, arg);
 	sem_init(&apply->filled, 0, 0);
-	int failed = pthread_create(&apply->thread, NULL, apply_run, apply);
-
-	ASSERT(failed == 0);
+	thread_start(&apply->thread, apply_run, apply);
 	pthread_setname_np(apply->thread, "apply");
 	return apply;
 }

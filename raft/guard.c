@@ -18,6 +18,7 @@
  * end.
  */
 #include "raft/guard_internal.h"
+#include "raft/libraft_error.h"
 
 #include <stdio.h>
 
@@ -42,7 +43,8 @@ int guard_fail_stop(struct guard *guard, int status, const char *what)
 
 	if (status == 0 || !guard_has(guard, GUARD_FAILSTOP))
 		return status;
-	error_set(&error, -1, "%s: %s (%s)", what, guard->inner->errmsg, raft_strerror(status));
+	error_set(&error, -1, "%s: %s (%s)", what, guard->inner->errmsg,
+		  libraft_reason(status, guard->inner->errmsg));
 	guard_fail(guard, &error);
 	return 0;
 }

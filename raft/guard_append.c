@@ -17,6 +17,7 @@
  * guard_receive.c keeps such messages away, and what comes through all the same is refused here.
  */
 #include "raft/guard_internal.h"
+#include "raft/libraft_error.h"
 
 struct put {
 	struct raft_io_snapshot_put request;
@@ -285,7 +286,7 @@ static bool put_failed(struct guard *guard, int status)
 	    !guard_has(guard, GUARD_FAILSTOP))
 		return false;
 	error_set(&error, -1, "a raft snapshot could not be written: %s (%s)", guard->inner->errmsg,
-		  raft_strerror(status));
+		  libraft_reason(status, guard->inner->errmsg));
 	guard_fail(guard, &error);
 	return true;
 }

@@ -13,6 +13,7 @@
  * the order that libraft asked for.
  */
 #include "raft/guard_internal.h"
+#include "raft/libraft_error.h"
 
 #include <string.h>
 
@@ -33,7 +34,7 @@ static void fail_append(struct guard *guard, int status)
 
 	error_set(&error, -1, "a write to the raft log failed: %s (%s)",
 		  guard->inner->errmsg[0] != '\0' ? guard->inner->errmsg : "no details",
-		  raft_strerror(status));
+		  libraft_reason(status, guard->inner->errmsg));
 	guard_fail(guard, &error);
 }
 

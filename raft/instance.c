@@ -2,6 +2,7 @@
 
 #include "base/assert.h"
 #include "base/memory.h"
+#include "raft/libraft_error.h"
 #include "raft/preflight.h"
 
 #include <errno.h>
@@ -141,18 +142,22 @@ static int start(struct instance *instance, const struct instance_options *optio
 	int status = 0;
 
 	configure(instance, options);
-	if (options->first != NULL)
+	if (options->first != NULL) {
 		status = raft_bootstrap(raft, options->first);
-	if (status != 0)
-		return error_set(error, -EIO, "begin the log in %s/raft: %s", options->data_dir,
-				 instance->io.raft_io.errmsg);
+		if (status != 0) {
+			libraft_error(error, status, instance->io.raft_io.errmsg);
+			error_prefix(error, "begin the log in %s/raft", options->data_dir);
+			return -EIO;
+		}
+	}
 	status = raft_start(raft);
 	if (status == 0)
 		return 0;
-	const struct error *damage = guard_damage(instance->guard);
+	const char *damage = guard_damage(instance->guard)->message;
 
-	return error_set(error, -EBADMSG, "%s/raft: %s", options->data_dir,
-			 damage->message[0] != '\0' ? damage->message : raft_errmsg(raft));
+	status = libraft_error(error, status, damage[0] != '\0' ? damage : raft_errmsg(raft));
+	error_prefix(error, "%s/raft", options->data_dir);
+	return status;
 }
 
 static void instance_free(struct instance *instance)
@@ -189,8 +194,8 @@ int instance_open(struct instance **into, const struct instance_options *options
 	status = raft_init(&instance->raft, guard_io(instance->guard), fsm_raft(instance->fsm),
 			   options->node_id, options->endpoint);
 	if (status != 0) {
-		status = error_set(error, -EBADMSG, "open the log in %s: %s", directory,
-				   raft_errmsg(&instance->raft));
+		status = libraft_error(error, status, raft_errmsg(&instance->raft));
+		error_prefix(error, "open the log in %s", directory);
 		goto free_instance;
 	}
 	uv_timer_init(options->loop, &instance->reaper);

@@ -11,6 +11,7 @@
 #include "raft/guard.h"
 #include "raft/hardstate.h"
 #include "raft/io.h"
+#include "raft/libraft_error.h"
 #include "raft/payload.h"
 #include "raft/preflight.h"
 
@@ -186,10 +187,11 @@ static int load(struct offline *offline, struct error *error)
 	offline->snapshot = NULL;
 	offline->entries = NULL;
 	offline->count = 0;
-	const struct error *damage = guard_damage(offline->guard);
+	const char *damage = guard_damage(offline->guard)->message;
 
-	return error_set(error, -EBADMSG, "%s: %s", offline->directory,
-			 damage->message[0] != '\0' ? damage->message : io->errmsg);
+	status = libraft_error(error, status, damage[0] != '\0' ? damage : io->errmsg);
+	error_prefix(error, "%s", offline->directory);
+	return status;
 }
 
 static int open_parts(struct offline *offline, struct error *error)
@@ -226,7 +228,10 @@ int offline_open(struct offline **into, const struct offline_options *options, s
 	struct offline *offline = memory_zeroed(1, sizeof *offline);
 	int status = uv_loop_init(&offline->loop);
 
-	ASSERT(status == 0);
+	if (status < 0) {
+		memory_free(offline);
+		return error_set_errno(error, -status, "an event loop cannot be had");
+	}
 	offline->options = *options;
 	status = open_parts(offline, error);
 	if (status < 0) {

@@ -6,15 +6,15 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <regex.h>
 #include <stdbool.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* What raft_uv makes, and what it leaves behind when it is cut off. */
-static const char known_names[] = "^(metadata[12]|open-[0-9]+|[0-9]{16}-[0-9]{16}"
-				  "|snapshot-[0-9]+-[0-9]+-[0-9]+(\\.meta)?|tmp-.*)$";
+#define INDEX_DIGITS 16
+
+/* What raft_uv tries out at each start, and leaves behind when it is cut off there; it cannot start with it. */
+static const char probe_name[] = ".probe";
 
 static bool is_open_segment(const char *name)
 {
@@ -29,6 +29,37 @@ static bool is_unwritten(int file, const struct stat *stat, size_t segment_bytes
 {
 	return (size_t)stat->st_size >= segment_bytes && lseek(file, 0, SEEK_DATA) < 0 &&
 	       errno == ENXIO;
+}
+
+/*
+ * What raft_uv makes, and what it leaves behind when it is cut off; 'N' stands for a number, 'I' for an index of
+ * 16 digits, '*' for anything.
+ */
+static const char *const known_names[] = {"metadata1",      "metadata2",           "open-N", "I-I",
+					  "snapshot-N-N-N", "snapshot-N-N-N.meta", "tmp-*"};
+
+static bool matches(const char *name, const char *pattern)
+{
+	for (; *pattern != '\0' && *pattern != '*'; pattern++) {
+		size_t digits = strspn(name, "0123456789");
+
+		if (*pattern == 'N' || *pattern == 'I') {
+			if (digits == 0 || (*pattern == 'I' && digits != INDEX_DIGITS))
+				return false;
+			name += digits;
+		} else if (*name++ != *pattern) {
+			return false;
+		}
+	}
+	return *pattern == '*' || *name == '\0';
+}
+
+static bool is_known(const char *name)
+{
+	for (size_t i = 0; i < sizeof known_names / sizeof known_names[0]; i++)
+		if (matches(name, known_names[i]))
+			return true;
+	return false;
 }
 
 static int prepare_open(int directory, const char *name, size_t segment_bytes, struct error *error)
@@ -50,16 +81,19 @@ static int prepare_open(int directory, const char *name, size_t segment_bytes, s
 	return status;
 }
 
-static int check_file(int directory, const char *name, const regex_t *known, size_t segment_bytes,
-		      struct error *error)
+static int check_file(int directory, const char *name, size_t segment_bytes, struct error *error)
 {
 	struct stat stat;
 
 	if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
 		return 0;
+	if (strcmp(name, probe_name) == 0)
+		return unlinkat(directory, name, 0) == 0
+			       ? 0
+			       : error_set_errno(error, errno, "remove %s", name);
 	if (fstatat(directory, name, &stat, AT_SYMLINK_NOFOLLOW) != 0)
 		return error_set_errno(error, errno, "stat %s", name);
-	if (!S_ISREG(stat.st_mode) || regexec(known, name, 0, NULL, 0) != 0)
+	if (!S_ISREG(stat.st_mode) || !is_known(name))
 		return error_set(error, -EBADMSG,
 				 "\"%s\" is no part of a raft log: move it out of the directory",
 				 name);
@@ -75,17 +109,13 @@ static struct dirent *next_entry(DIR *directory)
 
 static int check_all(DIR *directory, size_t segment_bytes, struct error *error)
 {
-	regex_t known;
 	struct dirent *entry;
 	int status = 0;
-	int compiled = regcomp(&known, known_names, REG_EXTENDED | REG_NOSUB);
 
-	ASSERT(compiled == 0);
 	while (status == 0 && (entry = next_entry(directory)) != NULL)
-		status = check_file(dirfd(directory), entry->d_name, &known, segment_bytes, error);
+		status = check_file(dirfd(directory), entry->d_name, segment_bytes, error);
 	if (status == 0 && errno != 0)
 		status = error_set_errno(error, errno, "list the files");
-	regfree(&known);
 	return status;
 }
 

@@ -96,6 +96,7 @@ struct replica {
 	bool starting;  /* errors are returned by replica_start */
 	bool abandoned; /* replica_start failed: nobody is told anything */
 	bool failed;
+	int start_status; /* of the failure of a start; 0: the system refused something */
 	struct error start_error;
 	struct manifest manifest;
 	struct replica_facts told;  /* what `changed` was told of last */

@@ -88,7 +88,8 @@ static void on_restore(void *arg, const struct manifest *manifest)
 	struct error error;
 
 	if (memcmp(manifest->cluster_id, replica->peers.cluster_id, CLUSTER_ID_BYTES) != 0) {
-		error_set(&error, -EBADMSG, "the snapshot is of another cluster");
+		replica->start_status = -EEXIST;
+		error_set(&error, -EEXIST, "the snapshot is of another cluster");
 		replica_fail(replica, &error);
 		return;
 	}

@@ -56,24 +56,27 @@ static int lock_directory(struct replica *replica, struct error *error)
 }
 
 /* Whether a file of the log is there: a segment or a snapshot; metadata alone is no log. */
-static bool has_log(struct replica *replica)
+static int find_log(struct replica *replica, bool *found, struct error *error)
 {
 	char path[REPLICA_PATH_BYTES];
 	struct dirent *entry;
-	bool found = false;
 
+	*found = false;
 	path_in(replica, "raft", path);
 	DIR *directory = opendir(path);
 
-	while (directory != NULL && !found && (entry = readdir(directory)) != NULL)
-		found = entry->d_name[0] != '.' && strncmp(entry->d_name, "metadata", 8) != 0;
-	if (directory != NULL)
-		closedir(directory);
-	return found;
+	if (directory == NULL)
+		return errno == ENOENT ? 0 : error_set_errno(error, errno, "open %s", path);
+	while (!*found && (errno = 0, entry = readdir(directory)) != NULL)
+		*found = entry->d_name[0] != '.' && strncmp(entry->d_name, "metadata", 8) != 0;
+	int status = *found || errno == 0 ? 0 : error_set_errno(error, errno, "list %s", path);
+
+	closedir(directory);
+	return status;
 }
 
 /* A log that was begun only half: nothing was ever said to anybody on its behalf. */
-static void forget_half_begun_log(struct replica *replica)
+static int forget_half_begun_log(struct replica *replica, struct error *error)
 {
 	static const char *const names[] = {"raft/metadata1", "raft/metadata2", "hardstate"};
 	char path[REPLICA_PATH_BYTES];
@@ -81,8 +84,9 @@ static void forget_half_begun_log(struct replica *replica)
 	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
 		path_in(replica, names[i], path);
 		if (unlink(path) < 0 && errno != ENOENT)
-			log_warn("replica", "cannot remove a file", "path=%s", path);
+			return error_set_errno(error, errno, "remove %s", path);
 	}
+	return 0;
 }
 
 static int make_peers(struct replica *replica, const char *path, struct error *error)
@@ -90,8 +94,12 @@ static int make_peers(struct replica *replica, const char *path, struct error *e
 	struct store_identity identity;
 	struct error ignored;
 
-	if (has_log(replica) ||
-	    store_get_identity(replica->options.store, &identity, &ignored) == 0)
+	bool has_log;
+	int status = find_log(replica, &has_log, error);
+
+	if (status < 0)
+		return status;
+	if (has_log || store_get_identity(replica->options.store, &identity, &ignored) == 0)
 		return error_set(
 			error, -EBADMSG,
 			"%s is missing, but the directory has data: empty the directory and "
@@ -199,10 +207,11 @@ static int open_with(struct replica *replica, struct instance_options *options, 
 		     struct error *error)
 {
 	struct raft_configuration first;
-	int status;
+	int status = begin ? forget_half_begun_log(replica, error) : 0;
 
+	if (status < 0)
+		return status;
 	if (begin) {
-		forget_half_begun_log(replica);
 		form_first_configuration(&replica->form, &first);
 		options->first = &first;
 	}
@@ -228,14 +237,17 @@ int replica_open_instance(struct replica *replica, bool bootstrap, struct error 
 		.create = replica->peers.stage != PEERS_STARTED,
 	};
 	struct store_status store;
-	int status;
+	bool has_log = true;
 
 	ASSERT(replica->instance == NULL &&
 	       (replica->state == REPLICA_RUNNING || replica->state == REPLICA_PULLING));
 	store_get_status(replica->options.store, &store);
 	options.store_applied_index = store.applied_index;
 	replica_fill_instance_options(replica, &options);
-	status = open_with(replica, &options, bootstrap && !has_log(replica), error);
+	int status = bootstrap ? find_log(replica, &has_log, error) : 0;
+
+	if (status == 0)
+		status = open_with(replica, &options, !has_log, error);
 	if (status < 0)
 		return status;
 	replica->instance->io.muted = replica->pull_wanted;
@@ -422,11 +434,11 @@ int replica_start(struct replica **into, const struct replica_options *options, 
 	replica->starting = true;
 	status = start_or_form(replica, error);
 	replica->starting = false;
-	if (status == 0 && replica->failed)
-		status = -EBADMSG;
+	if (replica->failed) {
+		status = replica->start_status != 0 ? replica->start_status : -EIO;
+		*error = replica->start_error;
+	}
 	if (status < 0) {
-		if (replica->failed)
-			*error = replica->start_error;
 		replica_abandon(replica);
 		return status;
 	}

@@ -454,7 +454,7 @@ static int listen_address(const struct address *address, struct sockaddr_storage
 
 	if (status != 0)
 		return error_set(error, -EADDRNOTAVAIL, "listen on %s: %s", address->host,
-				 gai_strerror(status));
+				 address_resolve_error(status));
 	memcpy(into, found->ai_addr, found->ai_addrlen);
 	freeaddrinfo(found);
 	return 0;
@@ -473,8 +473,8 @@ static int transport_listen(struct transport *transport, struct error *error)
 		status = uv_listen((uv_stream_t *)&transport->listener, BACKLOG, on_connection);
 	address_format(&transport->options.listen, text);
 	if (status < 0)
-		return error_set(error, status, "listen for peers on %s: %s", text,
-				 uv_strerror(status));
+		return error_set(error, status == -EADDRINUSE ? status : -EADDRNOTAVAIL,
+				 "listen for peers on %s: %s", text, uv_strerror(status));
 	return 0;
 }
 

@@ -8,9 +8,9 @@
 #include "base/assert.h"
 #include "base/clock.h"
 #include "base/memory.h"
+#include "base/thread.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <stdatomic.h>
 #include <time.h>
 
@@ -181,8 +181,7 @@ struct flusher *flusher_new(const struct flusher_options *options)
 	init_condition(&flusher->done);
 	atomic_init(&flusher->clock_runs, false);
 	atomic_init(&flusher->wanted, 0);
-	int rc = pthread_create(&flusher->thread, NULL, run, flusher);
-	ASSERT(rc == 0);
+	thread_start(&flusher->thread, run, flusher);
 	return flusher;
 }
 

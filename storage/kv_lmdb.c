@@ -446,6 +446,8 @@ static int make_directory(const struct kv_lmdb_options *options, struct error *e
 
 	if (options->create && mkdir(options->path, DIRECTORY_MODE) == 0)
 		return sync_parent(options->path, error);
+	if (options->create && errno != EEXIST)
+		return error_set_errno(error, errno, "create store directory %s", options->path);
 	if (stat(options->path, &status) != 0)
 		return error_set_errno(error, errno, "store directory %s", options->path);
 	if (!S_ISDIR(status.st_mode))

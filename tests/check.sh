@@ -27,6 +27,8 @@ count() {
 	bad=$((bad + $(numbers "$log" 's/^FAILED \(.*errors=([0-9]+).*$/\1/p')))
 	ok=$(grep -cE '^\[ +OK +\] ' "$log")
 	ok=$((ok + $(numbers "$log" 's/^Ran ([0-9]+) .*tests? (in|with) .*$/\1/p')))
+	bad=$((bad + $(numbers "$log" 's/^fail-loops: [0-9]+ tried, ([0-9]+) defects$/\1/p')))
+	ok=$((ok + $(numbers "$log" 's/^fail-loops: ([0-9]+) tried, 0 defects$/\1/p')))
 	ok=$((ok + $(numbers "$log" 's/^checked ([0-9]+) .*$/\1/p')))
 	ok=$((ok - $(numbers "$log" 's/^FAILED \(.*failures=([0-9]+).*$/\1/p')))
 	ok=$((ok - $(numbers "$log" 's/^FAILED \(.*errors=([0-9]+).*$/\1/p')))
@@ -66,6 +68,7 @@ suite unit "${run[@]}" -j2 unit
 suite fuzz-replay "${run[@]}" -j2 fuzz-replay
 suite system-1 "${run[@]}" system TESTS='--part 1/2' &
 suite system-2 "${run[@]}" system TESTS='--part 2/2' &
+suite fail-loops "${run[@]}" fail-check
 suite simulator "${run[@]}" sim-check
 suite failover "${run[@]}" failover
 wait

@@ -1,0 +1,36 @@
+#include "raft/libraft_error.h"
+
+#include "base/assert.h"
+
+#include <errno.h>
+#include <raft.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+const char *libraft_reason(int status, const char *message)
+{
+	const char *colon = strrchr(message, ':');
+	long number = colon != NULL ? strtol(colon + 1, NULL, 10) : 0;
+
+	ASSERT(status != 0);
+	return number < 0 && number > -4096 ? strerror((int)-number) : raft_strerror(status);
+}
+
+/* Of a file that ends too early: src/uv_segment.c, src/uv_fs.c. */
+static bool is_short(const char *message)
+{
+	return strstr(message, "short read") != NULL || strstr(message, "file has only") != NULL;
+}
+
+int libraft_error(struct error *error, int status, const char *message)
+{
+	ASSERT(status != 0);
+	if (status == RAFT_CORRUPT || status == RAFT_MALFORMED ||
+	    (status == RAFT_IOERR && is_short(message)))
+		return error_set(error, -EBADMSG, "%s",
+				 message[0] != '\0' ? message : raft_strerror(status));
+	/* Some of its errors come without a sentence, and their cause is lost. */
+	return error_set(error, -EIO, "%s%s%s", message, message[0] != '\0' ? ": " : "",
+			 libraft_reason(status, message));
+}

@@ -1,0 +1,23 @@
+# fail-loops: the n-th allocation, the n-th system call fails, for each n until none is struck; a table.
+#             ARGS='--work node --kinds open,rename', ARGS='--only node:open:EMFILE:27'
+# fail-check: some of them, by chance; the seed is printed.
+FAIL_LIBRARY := $(B)/fail/fail.so
+FAIL_SOURCES := $(wildcard tests/fail/fail*.c)
+
+# It stands in front of functions whose attributes the headers of the C library tell.
+$(B)/tests/fail/fail%.o: CFLAGS += -Wno-nonnull-compare
+
+$(FAIL_LIBRARY): $(FAIL_SOURCES:%.c=$(B)/%.o)
+	@mkdir -p $(@D)
+	@echo "  LINK  $@"
+	@$(LINK) -shared -o $@ $^
+
+FAIL_SAMPLE ?= 60
+fail-loops: all $(FAIL_LIBRARY)
+	@ANNAL_BIN_DIR=$(abspath $(B)) $(PYTHON) tests/fail/run --library $(abspath $(FAIL_LIBRARY)) $(ARGS)
+
+fail-check: all $(FAIL_LIBRARY)
+	@ANNAL_BIN_DIR=$(abspath $(B)) $(PYTHON) tests/fail/run --library $(abspath $(FAIL_LIBRARY)) \
+	    --sample $(FAIL_SAMPLE) $(ARGS)
+
+.PHONY: fail-loops fail-check
