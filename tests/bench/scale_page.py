@@ -58,7 +58,7 @@ def store_rows(rows):
                 millions(row["events"]),
                 f"{row['events_per_second']:,}",
                 f"{row['apply_cpu_ns'] / 1000:.2f} + {row['flush_cpu_ns'] / 1000:.2f}",
-                f"{cost(row) / cost(sizes[0]):.2f}",
+                f"{cost(row) * 1000 / row['reference_cpu_ns']:.2f}",
                 f"{row['apply_p99_us'] / 1000:.1f}",
                 f"{row['flush_p50_ms']:,.0f} / {row['flush_max_ms']:,.0f}",
                 f"{row['written_per_event']:,.0f}",

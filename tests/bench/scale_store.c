@@ -5,6 +5,9 @@
  *   scale_store [--sizes N,N,...] [--streams N] [--order window|uniform] [--ids v7|v4] [--measured N]
  *               [--dir DIR]
  *
+ * Behind each size the same is measured with a new store up to the first size, the reference: what the machine
+ * does besides changes from one hour to the next.
+ *
  * Events of 256 bytes of data with two tags come in commands of up to 64 KiB, as from the log. A measured
  * part begins and ends with everything in the tables. Processor time is that of the apply thread inside
  * store_apply, and of all other threads, which is the flush; making the events is not in it.
@@ -30,11 +33,13 @@
 #define FLUSH_WAIT_MS   600000u
 #define DATA_BYTES      256u
 #define MEASURED_EVENTS 1000000u
+#define SEED            1u
 
 /* Totals since the start of the process. */
 struct usage {
 	int64_t at_ns, apply_cpu_ns, main_cpu_ns, all_cpu_ns;
 	uint64_t written, read, faults;
+	uint64_t private_bytes, mapped_bytes; /* now */
 };
 
 struct scale {
@@ -114,7 +119,9 @@ static void read_usage(const struct scale *scale, struct usage *usage)
 				.all_cpu_ns = clock_ns(CLOCK_PROCESS_CPUTIME_ID),
 				.written = number_in("/proc/self/io", "wchar:"),
 				.read = number_in("/proc/self/io", "read_bytes:"),
-				.faults = (uint64_t)resources.ru_majflt};
+				.faults = (uint64_t)resources.ru_majflt,
+				.private_bytes = number_in("/proc/self/status", "RssAnon:") * KIB,
+				.mapped_bytes = number_in("/proc/self/status", "RssFile:") * KIB};
 }
 
 /* ---- appends ---- */
@@ -172,13 +179,23 @@ static void append_up_to(struct scale *scale, uint64_t from, uint64_t to)
 
 /* ---- results ---- */
 
-static void print_size(struct scale *scale, uint64_t size, uint64_t events,
+/* Processor time of an append: of apply, and of all other threads but for the one that makes events. */
+static double apply_cost(const struct usage *before, const struct usage *after, uint64_t events)
+{
+	return (double)(after->apply_cpu_ns - before->apply_cpu_ns) / (double)events;
+}
+
+static double flush_cost(const struct usage *before, const struct usage *after, uint64_t events)
+{
+	return (double)((after->all_cpu_ns - before->all_cpu_ns) -
+			(after->main_cpu_ns - before->main_cpu_ns)) /
+	       (double)events;
+}
+
+static void print_size(struct scale *scale, uint64_t size, uint64_t events, double reference_ns,
 		       const struct usage *before, const struct usage *after)
 {
 	double count = (double)events, seconds = (double)(after->at_ns - before->at_ns) / 1e9;
-	int64_t apply = after->apply_cpu_ns - before->apply_cpu_ns;
-	int64_t others = (after->all_cpu_ns - before->all_cpu_ns) -
-			 (after->main_cpu_ns - before->main_cpu_ns);
 	struct store_status status;
 	struct stat file;
 	char path[512];
@@ -189,7 +206,8 @@ static void print_size(struct scale *scale, uint64_t size, uint64_t events,
 	printf("{\"events\": %llu, \"streams\": %llu, \"streams_written\": %llu, \"order\": "
 	       "\"%s\", "
 	       "\"ids\": \"%s\", \"measured\": %llu, \"events_per_second\": %.0f, "
-	       "\"apply_cpu_ns\": %.0f, \"flush_cpu_ns\": %.0f, \"apply_p99_us\": %.0f, "
+	       "\"apply_cpu_ns\": %.0f, \"flush_cpu_ns\": %.0f, \"reference_cpu_ns\": %.0f, "
+	       "\"apply_p99_us\": %.0f, "
 	       "\"apply_max_us\": %.0f, \"waited_percent\": %.1f, \"flush_p50_ms\": %.0f, "
 	       "\"flush_max_ms\": %.0f, "
 	       "\"written_per_event\": %.0f, \"read_per_event\": %.0f, \"major_faults\": %llu, "
@@ -198,38 +216,16 @@ static void print_size(struct scale *scale, uint64_t size, uint64_t events,
 	       (unsigned long long)status.stream_count,
 	       scale->load.order == LOAD_UNIFORM ? "uniform" : "window",
 	       scale->load.version_4 ? "v4" : "v7", (unsigned long long)events, count / seconds,
-	       (double)apply / count, (double)others / count,
+	       apply_cost(before, after, events), flush_cost(before, after, events), reference_ns,
 	       (double)histogram_quantile(&scale->applies, 0.99) / 1e3,
 	       (double)scale->applies.max / 1e3, (double)scale->waited_ns / seconds / 1e7,
 	       (double)histogram_quantile(&scale->flushes, 0.5) / 1e6,
 	       (double)scale->flushes.max / 1e6, (double)(after->written - before->written) / count,
 	       (double)(after->read - before->read) / count,
 	       (unsigned long long)(after->faults - before->faults),
-	       (unsigned long long)number_in("/proc/self/status", "RssAnon:") * 1024,
-	       (unsigned long long)number_in("/proc/self/status", "RssFile:") * 1024,
+	       (unsigned long long)after->private_bytes, (unsigned long long)after->mapped_bytes,
 	       stored / (double)size);
 	fflush(stdout);
-}
-
-static void run(struct scale *scale)
-{
-	uint64_t at = 0;
-
-	for (uint32_t i = 0; i < scale->size_count; i++) {
-		uint64_t size = scale->sizes[i];
-		uint64_t begin = size - at > scale->measured ? size - scale->measured : at;
-		struct usage before, after;
-
-		append_up_to(scale, at, begin);
-		scale->applies = (struct histogram){0};
-		scale->flushes = (struct histogram){0};
-		scale->waited_ns = 0;
-		read_usage(scale, &before);
-		append_up_to(scale, begin, size);
-		read_usage(scale, &after);
-		print_size(scale, size, size - begin, &before, &after);
-		at = size;
-	}
 }
 
 static void open_store(struct scale *scale)
@@ -267,6 +263,52 @@ static void close_store(struct scale *scale)
 		unlink(file);
 	}
 	rmdir(scale->path);
+}
+
+/* ---- sizes ---- */
+
+/* Fill the store up to the size and measure the end of it; how many events that is. */
+static uint64_t grow(struct scale *scale, uint64_t at, uint64_t size, struct usage *before,
+		     struct usage *after)
+{
+	uint64_t begin = size - at > scale->measured ? size - scale->measured : at;
+
+	append_up_to(scale, at, begin);
+	scale->applies = (struct histogram){0};
+	scale->flushes = (struct histogram){0};
+	scale->waited_ns = 0;
+	read_usage(scale, before);
+	append_up_to(scale, begin, size);
+	read_usage(scale, after);
+	return size - begin;
+}
+
+static double measure_reference(const struct scale *scale)
+{
+	struct scale *small = memory_zeroed(1, sizeof *small);
+	struct usage before, after;
+
+	small->load = scale->load;
+	small->load.seed = SEED;
+	small->measured = scale->measured;
+	small->directory = scale->directory;
+	open_store(small);
+	uint64_t events = grow(small, 0, scale->sizes[0], &before, &after);
+	double cost = apply_cost(&before, &after, events) + flush_cost(&before, &after, events);
+	close_store(small);
+	memory_free(small);
+	return cost;
+}
+
+static void run(struct scale *scale)
+{
+	for (uint32_t i = 0; i < scale->size_count; i++) {
+		struct usage before, after;
+		uint64_t events = grow(scale, i > 0 ? scale->sizes[i - 1] : 0, scale->sizes[i],
+				       &before, &after);
+		print_size(scale, scale->sizes[i], events, measure_reference(scale), &before,
+			   &after);
+	}
 }
 
 /* ---- arguments ---- */
@@ -362,7 +404,7 @@ int main(int argc, char **argv)
 					 .streams = 10000,
 					 .tags = 2,
 					 .order = LOAD_WINDOWED,
-					 .seed = 1},
+					 .seed = SEED},
 				.sizes = {MEASURED_EVENTS},
 				.size_count = 1,
 				.measured = MEASURED_EVENTS,

@@ -275,6 +275,7 @@ def main():
         cluster.start()
         leader = cluster.leader().number
         steady = cluster.followers()[1].number
+        print(f"node {leader} leads and has the deaf subscriber, node {steady} has the slow one, the third is frozen in turns")
         tasks = [Appends(cluster), Reads(cluster), Freezer(cluster), Deaf(cluster, leader), Slow(cluster, steady)]
         for task in tasks:
             task.start()
