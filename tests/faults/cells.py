@@ -4,6 +4,7 @@ import disk_faults as disk
 import faults as basic
 import member_faults as member
 import packet_faults as packet
+import stall_faults as stall
 
 KINDS = {
     kind.name: kind
@@ -11,8 +12,9 @@ KINDS = {
         basic.Kill, basic.KillLeader, basic.KillAll, basic.Pause, basic.PauseLeader,
         basic.RollingRestart, basic.Upgrade,
         basic.Partition, basic.PartitionLeader, basic.OneWay, basic.BrokenLink, basic.Delay, basic.Cuts,
-        basic.SlowLink, packet.Loss, packet.Scrambled, packet.HalfOpen,
+        basic.SlowLink, packet.Loss, packet.Scrambled, packet.HalfOpen, packet.Witness,
         disk.DiskLow, disk.DiskFull, disk.SmallDisk, disk.DiskError, disk.DiskSlow, disk.DiskStall,
+        stall.StalledFollower, stall.StalledLeader,
         disk.PowerCut, disk.PowerCutAll, disk.BitFlip, disk.Truncation,
         member.ClockJump, member.ClockDrift, member.FewFiles, member.LittleMemory,
         basic.SlowReader, basic.SlowLoris,

@@ -135,6 +135,7 @@ class Link:
 
     def set(self, state):
         self.hold = state.get("hold", False)  # lose everything
+        self.ports = frozenset(state.get("ports", ()))  # lose what goes to or comes from these
         self.refuse = state.get("refuse", False)  # and say so, by a reset
         self.loss = state.get("loss", 0)  # probabilities, for each packet
         self.duplicate = state.get("duplicate", 0)
@@ -175,7 +176,7 @@ class Switch:
             link.counts["refused"] += 1
             if not Segment(packet).flags & RST:
                 self.deliver(source, reset_for_sender(Segment(packet)))
-        elif link.hold or link.refuse:
+        elif link.hold or link.refuse or (link.ports and is_tcp(packet) and link.ports & {*Segment(packet).ports}):
             link.counts["held"] += 1
         elif self.chance(link, "loss"):
             pass

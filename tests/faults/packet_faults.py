@@ -2,8 +2,12 @@
 
 import time
 
-from annal_rpc import ConnectionLost, NoAnswer, RpcError
+from annal_rpc import ConnectionLost, NoAnswer, RpcError, event
+from checker import Append
+from cluster import ClusterError
 from faults import Delay, NetworkFault
+from nodes import NODES_MAX
+from workload import fingerprint_of
 
 
 class PacketFault(Delay):
@@ -69,3 +73,81 @@ class HalfOpen(NetworkFault):
                 pass
             time.sleep(0.05)
         return False
+
+
+class Witness(NetworkFault):
+    name = "witness"
+    about = "a node must pull records and gets none, while its vote is needed: it votes and stores, as a witness"
+    needs_packets = True
+    rest = (1, 2)
+    FILL_BYTES, APPEND_BYTES, EVENT_BYTES = 14 << 20, 896 << 10, 128 << 10  # more than the log that is kept
+    PATIENCE_SECONDS = 40
+
+    def strike(self):
+        numbers = [number for number in sorted(self.cluster.nodes) if self.arena.claim(number)]
+        leader = self.world.leader
+        if len(numbers) == len(self.cluster.nodes) and leader in numbers:
+            with self.plan("witness", node=0) as plan:
+                self.make_witness(numbers, leader, plan)
+        self.release(*numbers)
+
+    def make_witness(self, numbers, leader, plan):
+        """Nobody but `witness` and those in `rest` stays: exactly a majority."""
+        others = [number for number in numbers if number != leader]
+        self.random.shuffle(others)
+        witness, *others = others
+        rest = others[: len(numbers) // 2]
+        gone = [number for number in numbers if number not in (witness, *rest)]
+        plan.update(witness=witness, gone=" ".join(map(str, gone)))
+        pairs = self.both([witness], [number for number in numbers if number != witness])
+        self.cluster[witness].stop()
+        self.fill()
+        seen = len(self.cluster[witness].log_text())
+        self.cluster.links.set(pairs, ports=[self.cluster.base_port + number for number in range(1, NODES_MAX + 1)])
+        self.cluster[witness].restart()
+        pulls = self.wait_said(witness, seen, "the store lacks what the snapshot speaks of")
+        for number in gone:
+            self.cluster[number].kill()
+        goes_on = pulls and self.goes_on(rest)
+        votes = self.wait_said(witness, seen, "a witness meanwhile", 1 if goes_on else self.PATIENCE_SECONDS)
+        self.cluster.links.set(pairs)
+        self.hit(pulls and votes and goes_on, None if pulls else "had nothing to pull")
+        if pulls and not goes_on:
+            self.world.problem("no-witness", f"no append is taken with node {witness} pulling and {gone} gone")
+        for number in gone:
+            self.revive(number)
+        if not self.wait_said(witness, seen, "from=pulling to=running") and pulls:
+            self.world.problem("pull", f"node {witness} still pulls {self.PATIENCE_SECONDS} s after it could")
+
+    def wait_said(self, number, since, what, seconds=PATIENCE_SECONDS):
+        deadline = time.monotonic() + seconds
+        while what not in self.cluster[number].log_text()[since:]:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.05)
+        return True
+
+    def goes_on(self, rest):
+        try:
+            self.cluster.wait_writable(self.cluster[rest[0]], self.PATIENCE_SECONDS)
+            return True
+        except ClusterError:
+            return False
+
+    def fill(self):
+        for _ in range(self.FILL_BYTES // self.APPEND_BYTES):
+            events = [event("fill", self.random.randbytes(self.EVENT_BYTES))
+                      for _ in range(self.APPEND_BYTES // self.EVENT_BYTES)]
+            one = Append([("Fill-1", e["id"], fingerprint_of("fill", e["data"])) for e in events],
+                         sent=time.monotonic(), client=self.name)
+            try:
+                answer = self.cluster.leader().call(
+                    "append", {"stream": "Fill-1", "events": events, "timeout_ms": 10000}, 15
+                )
+                one.outcome, one.answered = "ok", time.monotonic()
+                one.first_position, one.position = answer["first_position"], answer["position"]
+                one.versions = {"Fill-1": answer["version"]}
+            except (OSError, ConnectionLost, NoAnswer, RpcError):
+                pass
+            with self.world.lock:
+                self.world.appends.append(one)

@@ -133,6 +133,19 @@ class FabricTest(unittest.TestCase):
         one.settimeout(10)
         self.assertEqual(one.recv(100), b"hello")
 
+    def test_some_ports_only(self):
+        one, other = self.connected()
+        two, another = self.connected()
+        port = other.getsockname()[1]
+        self.fabric.set([(1, 2), (2, 1)], ports=[port])
+        one.sendall(b"hello")
+        two.sendall(b"hello")
+        self.assertEqual(another.recv(100), b"hello")
+        other.settimeout(0.3)
+        with self.assertRaises(TimeoutError):
+            other.recv(100)
+        self.assertGreater(self.count("held"), 0)
+
     def test_clients_come_past_the_switch(self):
         everything = [(a, b) for a in (1, 2, 3) for b in (1, 2, 3) if a != b]
         self.fabric.set(everything, hold=True)
