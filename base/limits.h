@@ -75,6 +75,7 @@
 #define LIMIT_MEMBERS              9u
 
 /* The store. */
+#define LIMIT_POSITION           (UINT64_C(1) << 62) /* a million a second: 146,000 years */
 #define LIMIT_TAIL_BYTES         (64 * MIB)
 #define LIMIT_BLOCK_BYTES        (64 * KIB)
 #define LIMIT_STREAM_CACHE_BYTES (32 * MIB) /* what apply knows of streams without a lookup */

@@ -102,7 +102,7 @@ static bool read_checkpoints(struct span array, struct checkpoints *list)
 	uint64_t head;
 	struct span map;
 
-	if (array.size == 0 || !msgpack_read_array(&reader, &count))
+	if (array.size == 0 || !msgpack_read_array(&reader, &count) || count > LIMIT_NAMES)
 		return false;
 	for (uint32_t i = 0; i < count; i++) {
 		list->items =

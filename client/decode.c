@@ -8,6 +8,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#define VIOLATIONS_MAX (2 * LIMIT_APPEND_EVENTS) /* of the writes of an append, and of its checks */
+
 /* The public codes are those of the cluster, by the same numbers. */
 #define X(name, meaning)                                                                           \
 	static_assert((int)ANNAL_##name == (int)ANSWER_##name,                                     \
@@ -296,7 +298,7 @@ static bool read_versions(struct span map, struct annal_append_result *result,
 	struct span stream;
 	uint64_t version;
 
-	if (!msgpack_read_map(&reader, &pairs))
+	if (!msgpack_read_map(&reader, &pairs) || pairs > LIMIT_APPEND_EVENTS)
 		return false;
 	for (uint32_t i = 0; i < pairs; i++) {
 		if (!msgpack_read_str(&reader, &stream) || !msgpack_read_u64(&reader, &version))
@@ -394,7 +396,7 @@ static bool read_violations(struct span array, struct decode_error *error)
 	uint32_t count;
 	struct span map;
 
-	if (!msgpack_read_array(&reader, &count))
+	if (!msgpack_read_array(&reader, &count) || count > VIOLATIONS_MAX)
 		return false;
 	for (uint32_t i = 0; i < count; i++) {
 		error->violations =

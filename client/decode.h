@@ -1,6 +1,7 @@
 /*
  * Answers as structs. Nothing that a node sends is trusted: a message comes from a scanner that has
- * bounded it, every value is checked for its type, and every count against what there is. Functions
+ * bounded it, every value is checked for its type, and every count against what there is and what a
+ * node may answer at most, so that memory stays in proportion to what the protocol allows. Functions
  * return false for an answer that is not one; out-parameters may be half filled then. Everything
  * decoded points into the bytes given.
  */

@@ -68,7 +68,7 @@ static bool read_names(struct span array, struct names *names)
 	struct msgpack_reader reader = msgpack_reader_of(array);
 	uint32_t count;
 
-	if (array.size == 0 || !msgpack_read_array(&reader, &count))
+	if (array.size == 0 || !msgpack_read_array(&reader, &count) || count > LIMIT_NAMES)
 		return false;
 	for (uint32_t i = 0; i < count; i++) {
 		names->items =

@@ -46,6 +46,8 @@ bool tool_base64_decode(const char *text, size_t size, struct buffer *into)
 				return false;
 			group = group << 6 | (uint32_t)(at - alphabet);
 		}
+		if ((group & ((UINT32_C(1) << 8 * padding) - 1)) != 0)
+			return false; /* bits that the padding says are not there */
 		bytes[0] = (uint8_t)(group >> 16);
 		bytes[1] = (uint8_t)(group >> 8);
 		bytes[2] = (uint8_t)group;

@@ -44,6 +44,7 @@ int tool_source_open(struct tool_source *source, const char *path, struct error 
 	*source = (struct tool_source){.name = path, .fd = STDIN_FILENO};
 	buffer_init(&source->raw);
 	buffer_init(&source->text);
+	buffer_reserve(&source->text, 1); /* there is a place in it from the first line on */
 	if (strcmp(path, "-") == 0)
 		source->name = "stdin";
 	else

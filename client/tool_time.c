@@ -82,6 +82,14 @@ static bool take(const char **text, char wanted)
 	return true;
 }
 
+static int days_of(int year, int month)
+{
+	static const int days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+	bool leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+
+	return days[month - 1] + (month == 2 && leap);
+}
+
 static bool parse_date(const char **text, struct tm *tm)
 {
 	int year = digits(text, 4);
@@ -96,7 +104,7 @@ static bool parse_date(const char **text, struct tm *tm)
 
 	*tm = (struct tm){.tm_year = year - 1900, .tm_mon = month - 1, .tm_mday = day};
 	return year >= YEAR_MIN && year < YEAR_MAX && month >= 1 && month <= 12 && day >= 1 &&
-	       day <= 31;
+	       day <= days_of(year, month);
 }
 
 static bool parse_clock(const char **text, struct tm *tm, int64_t *part_ns)
@@ -155,20 +163,14 @@ static bool parse_absolute(const char *text, int64_t *time_ns)
 
 	if (!parse_date(&text, &tm))
 		return false;
-	int month = tm.tm_mon;
-
 	if (*text == 'T' || *text == 't' || *text == ' ') {
 		text++;
 		if (!parse_clock(&text, &tm, &part_ns) || !parse_zone(&text, &offset_s))
 			return false;
 	}
-	int second = tm.tm_sec;
-	time_t seconds = timegm(&tm);
-
-	/* timegm makes a day of March out of February 30: there is no such day. */
-	if (*text != '\0' || (tm.tm_mon != month && second < 60))
+	if (*text != '\0')
 		return false;
-	*time_ns = ((int64_t)seconds - offset_s) * NS_PER_S + part_ns;
+	*time_ns = ((int64_t)timegm(&tm) - offset_s) * NS_PER_S + part_ns;
 	return true;
 }
 
@@ -176,15 +178,15 @@ bool tool_time_parse(const char *text, int64_t now_ns, int64_t *time_ns)
 {
 	int64_t seconds = 0;
 
-	if (strncmp(text, "now", 3) == 0) {
-		text += 3;
-		if (*text == '\0') {
-			*time_ns = now_ns;
-			return true;
-		}
+	bool from_now = strncmp(text, "now", 3) == 0;
+
+	text += from_now ? 3 : 0;
+	if (from_now && *text == '\0') {
+		*time_ns = now_ns;
+		return true;
 	}
 	if (*text != '-')
-		return parse_absolute(text, time_ns);
+		return !from_now && parse_absolute(text, time_ns);
 	if (!parse_span(text + 1, &seconds))
 		return false;
 	*time_ns = now_ns - seconds * NS_PER_S;

@@ -120,6 +120,9 @@ static int roster_insert(struct roster *roster, const struct roster_member *memb
 		if (strcmp(roster->members[i].endpoint.peer, member->endpoint.peer) == 0)
 			return error_set(error, -EINVAL, "peer address %s comes twice",
 					 member->endpoint.peer);
+		if (strcmp(roster->members[i].endpoint.client, member->endpoint.client) == 0)
+			return error_set(error, -EINVAL, "client address %s comes twice",
+					 member->endpoint.client);
 	}
 	for (; at > 0 && roster->members[at - 1].id > member->id; at--)
 		roster->members[at] = roster->members[at - 1];

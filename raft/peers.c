@@ -88,7 +88,7 @@ static int peers_decode(struct span bytes, struct peers *peers, struct error *er
 
 int peers_read(const char *path, struct peers *peers, struct error *error)
 {
-	uint8_t bytes[FILE_BYTES];
+	uint8_t bytes[FILE_BYTES + 1]; /* one more: a longer file is no such file */
 	int file = open(path, O_RDONLY | O_CLOEXEC);
 
 	if (file < 0)

@@ -221,7 +221,10 @@ int block_open(struct span value, struct block *block)
 	block->table = rows.data;
 	block->holes = rows.data + table_bytes;
 	block->records = span_of(rows.data + rows_bytes, size);
-	return count_positions(block);
+	if (count_positions(block) != 0 || block->first_position == 0 ||
+	    block->position_count > UINT64_MAX - block->first_position)
+		return -EBADMSG;
+	return 0;
 }
 
 bool block_holds(const struct block *block, uint64_t position)

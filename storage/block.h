@@ -37,6 +37,8 @@
 #define BLOCK_HOLE_ROW_BYTES  8
 #define BLOCK_POSITIONS_MAX   UINT32_MAX
 
+static_assert(HOLE_POSITIONS_MAX <= BLOCK_POSITIONS_MAX, "a hole fits into an empty block");
+
 struct block_builder {
 	uint64_t first_position, next_position;
 	uint64_t hash_before, hash; /* after all that was added */

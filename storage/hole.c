@@ -3,6 +3,7 @@
 
 #include "base/assert.h"
 #include "base/bytes.h"
+#include "base/limits.h"
 
 #include <errno.h>
 
@@ -15,7 +16,7 @@ void hole_encode(const struct hole *hole, uint8_t into[HOLE_BYTES])
 	const uint64_t numbers[NUMBERS] = {hole->first, hole->last, hole->hash_before,
 					   hole->hash_after};
 
-	ASSERT(hole->first >= 1 && hole->first <= hole->last);
+	ASSERT(hole->first >= 1 && hole->first <= hole->last && hole->last <= LIMIT_POSITION);
 	into[0] = ARRAY_OF_4;
 	for (int i = 0; i < NUMBERS; i++) {
 		into[1 + 9 * i] = U64;
@@ -39,7 +40,8 @@ int hole_parse(struct span bytes, struct hole *hole)
 			return -EBADMSG;
 		numbers[i] = bytes_be64(bytes.data + 2 + 9 * i);
 	}
-	if (numbers[0] == 0 || numbers[1] < numbers[0])
+	if (numbers[0] == 0 || numbers[1] < numbers[0] || numbers[1] > LIMIT_POSITION ||
+	    numbers[1] - numbers[0] >= HOLE_POSITIONS_MAX)
 		return -EBADMSG;
 	*hole = (struct hole){.first = numbers[0],
 			      .last = numbers[1],

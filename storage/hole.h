@@ -8,13 +8,16 @@
  *       10      9  0xcf, last position
  *       19      9  0xcf, running hash before the first
  *       28      9  0xcf, running hash after the last
+ *
+ * It covers at most HOLE_POSITIONS_MAX positions, as many as a block can hold: a longer run is several.
  */
 #ifndef STORAGE_HOLE_H
 #define STORAGE_HOLE_H
 
 #include "base/buffer.h"
 
-#define HOLE_BYTES 37
+#define HOLE_BYTES         37
+#define HOLE_POSITIONS_MAX UINT32_MAX
 
 struct hole {
 	uint64_t first, last; /* positions */

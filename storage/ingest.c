@@ -60,10 +60,10 @@ static int check_id(struct store *store, const struct record *record, struct err
 static int check_version(const struct record *record, struct stream_facts *facts,
 			 struct error *error)
 {
-	bool jumps =
-		record->version > facts->version + 1 && system_is_checkpoint_stream(record->stream);
+	uint64_t step = record->version > facts->version ? record->version - facts->version : 0;
+	bool jumps = step > 1 && system_is_checkpoint_stream(record->stream);
 
-	if (record->version != facts->version + 1 && !jumps)
+	if (step != 1 && !jumps)
 		return refuse(record, error, "another version in its stream", facts->version + 1);
 	facts->version = record->version;
 	facts->updated = record->created;
@@ -81,6 +81,12 @@ static int check_record(struct store *store, const struct record *record,
 {
 	if (record->position != store->head.position + 1)
 		return refuse(record, error, "another position", store->head.position + 1);
+	if (record->position > LIMIT_POSITION)
+		return refuse(record, error, "a position that no store reaches",
+			      store->head.position + 1);
+	if (record->version > record->position)
+		return refuse(record, error, "a version above its position",
+			      store->head.position + 1);
 	if (record->created < store->head.created)
 		return refuse(record, error, "a time before that of the record before it",
 			      store->head.position + 1);

@@ -177,6 +177,23 @@ static int load_identity(struct store *store, struct kv_txn *txn, struct error *
 	return 0;
 }
 
+/* Only a store without records has no state: one that lost it must not pass for new. */
+static int check_empty(struct store *store, struct kv_txn *txn, struct error *error)
+{
+	struct kv_cursor *cursor;
+	struct kv_pair pair;
+	int rc = kv_cursor_open(txn, KV_BLOCK, &cursor, error);
+
+	if (rc != 0)
+		return rc;
+	rc = kv_cursor_seek(cursor, KV_FIRST, span_of(NULL, 0), &pair, error);
+	kv_cursor_close(cursor);
+	if (rc == 0)
+		return tables_damage(store->kv, error,
+				     "the state of the tables (meta), which is missing,");
+	return rc == -ENOENT ? 0 : rc;
+}
+
 static int load_state(struct store *store, struct error *error)
 {
 	struct kv_txn *txn;
@@ -187,7 +204,7 @@ static int load_state(struct store *store, struct error *error)
 	rc = tables_get_state(txn, &store->durable, error);
 	if (rc == -ENOENT) {
 		store->durable = (struct tables_state){0};
-		rc = 0;
+		rc = check_empty(store, txn, error);
 	}
 	if (rc == 0)
 		rc = load_identity(store, txn, error);

@@ -223,10 +223,10 @@ int tables_row_decode(struct span key, struct span value, struct tables_row *row
 		return -EBADMSG;
 	unsigned flags = rest.data[0], state = flags & ~(unsigned)ROW_NAME_FLAG;
 	rest = span_of(rest.data + 1, rest.size - 1);
-	if (state > STREAM_TOMBSTONED || !read_facts(&rest, row))
+	if (state > STREAM_TOMBSTONED || !read_facts(&rest, row) || row->number == 0)
 		return -EBADMSG;
 	row->facts.state = state;
-	if ((flags & ROW_NAME_FLAG) != 0 && !varint_read(&rest, &name_bytes))
+	if ((flags & ROW_NAME_FLAG) != 0 && (!varint_read(&rest, &name_bytes) || name_bytes == 0))
 		return -EBADMSG;
 	if (name_bytes > rest.size || rest.size - name_bytes > POSTING_OPEN_BYTES)
 		return -EBADMSG;

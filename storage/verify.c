@@ -169,6 +169,9 @@ static int check_time(struct verify *verify, const struct record *record)
 	int rc = kv_get(verify->txn, KV_TIME, tables_key_span(&key), &value, verify->error);
 	if (rc == -ENOENT)
 		problem(verify, "position %llu is not in table time", NUMBER(record->position));
+	else if (rc == 0 && value.size > 0)
+		problem(verify, "position %llu has a value in table time, which holds none",
+			NUMBER(record->position));
 	return rc == -ENOENT ? 0 : rc;
 }
 
@@ -547,10 +550,23 @@ static int load_state(struct verify *verify)
 	return rc == -ENOENT ? 0 : rc;
 }
 
+static int check_identity(struct verify *verify)
+{
+	struct store_identity identity;
+	struct span value;
+	int rc = kv_get(verify->txn, KV_META, span_of_string("identity"), &value, verify->error);
+
+	if (rc == 0 && tables_identity_decode(value, &identity) != 0)
+		problem(verify, "meta: the identity is damaged");
+	return rc == -ENOENT ? 0 : rc; /* a store that nobody has opened for a node has none */
+}
+
 static int check_all(struct verify *verify)
 {
 	int rc = load_state(verify);
 
+	if (rc == 0)
+		rc = check_identity(verify);
 	if (rc == 0)
 		rc = for_each(verify, KV_BLOCK, check_block);
 	for (int kind = 0; rc == 0 && kind < TABLES_LISTS; kind++)

@@ -8,7 +8,7 @@
  *   lists     each stream, category, type and tag lists exactly its records, rows tell the truth
  *   ids       each record's id leads to it, and no id leads elsewhere; checkpoints' are not listed
  *   times     the first record in each run of 1,024 positions is listed, and nothing else
- *   meta      the state is that of the last record; it counts the checkpoints
+ *   meta      the state is that of the last record; it counts the checkpoints; the identity is whole
  *
  * Memory: some 100 bytes for each distinct name. Reads everything once, in one read transaction: on
  * a running node, which it may be used beside, that keeps LMDB from using freed pages again.

@@ -280,6 +280,40 @@ static void hostile_answers_are_refused(void **state)
 	buffer_close(&result);
 }
 
+/* The smallest items there are: many more than any node answers, in a message that is not too large. */
+static void more_items_than_there_can_be_are_refused(void **state)
+{
+	const uint32_t counts[] = {LIMIT_APPEND_EVENTS, LIMIT_APPEND_EVENTS + 1,
+				   2 * LIMIT_APPEND_EVENTS, 2 * LIMIT_APPEND_EVENTS + 1};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(counts); i++) {
+		struct buffer error, result;
+
+		buffer_init(&error);
+		buffer_init(&result);
+		msgpack_write_map(&error, 2);
+		msgpack_write_string(&error, "code");
+		msgpack_write_string(&error, "WRONG_EXPECTED_VERSION");
+		msgpack_write_string(&error, "violations");
+		msgpack_write_array(&error, counts[i]);
+		msgpack_write_map(&result, 2);
+		msgpack_write_string(&result, "position");
+		msgpack_write_u64(&result, 5);
+		msgpack_write_string(&result, "versions");
+		msgpack_write_map(&result, counts[i]);
+		for (uint32_t item = 0; item < counts[i]; item++) {
+			msgpack_write_map(&error, 0);
+			msgpack_write_string(&result, "");
+			msgpack_write_u64(&result, 1);
+		}
+		assert_int_equal(decode_as_error(buffer_span(&error)), i < 3);
+		assert_int_equal(decode_as_result(buffer_span(&result)), i < 1);
+		buffer_close(&error);
+		buffer_close(&result);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -291,6 +325,7 @@ int main(void)
 		cmocka_unit_test(every_code_has_its_name),
 		cmocka_unit_test(messages_are_told_apart),
 		cmocka_unit_test(hostile_answers_are_refused),
+		cmocka_unit_test(more_items_than_there_can_be_are_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

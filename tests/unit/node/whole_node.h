@@ -29,6 +29,12 @@
 #include <unistd.h>
 #include <uv.h>
 
+/* Who waits for a point to read at. */
+struct whole_node_barrier {
+	void (*ready)(void *arg, uint64_t position);
+	void *arg;
+};
+
 struct whole_node {
 	struct node node; /* first */
 	uv_loop_t loop;
@@ -43,6 +49,8 @@ struct whole_node {
 	enum propose_refusal refusal; /* what replica_propose answers */
 	enum proposal_result result;  /* what becomes of proposals */
 	uint32_t proposal_count;      /* all that were taken */
+	bool has_barriers;            /* else linearizable reads end by their deadline */
+	struct buffer barriers;       /* struct whole_node_barrier */
 };
 
 /* replica_* get no node: one at a time. */
@@ -111,6 +119,12 @@ bool replica_is_leader(const struct replica *replica)
 	return whole_node_of_replica->status.role == REPLICA_LEADER;
 }
 
+uint64_t replica_term(const struct replica *replica)
+{
+	(void)replica;
+	return whole_node_of_replica->status.term;
+}
+
 enum propose_refusal replica_propose(struct replica *replica, struct proposal *proposal)
 {
 	struct whole_node *whole = whole_node_of_replica;
@@ -128,9 +142,11 @@ enum propose_refusal replica_propose(struct replica *replica, struct proposal *p
 void replica_read_barrier(struct replica *replica, void (*ready)(void *arg, uint64_t position),
 			  void *arg)
 {
+	struct whole_node_barrier barrier = {ready, arg};
+
 	(void)replica;
-	(void)ready; /* no linearizable read is answered here but by its deadline */
-	(void)arg;
+	if (whole_node_of_replica->has_barriers)
+		buffer_append(&whole_node_of_replica->barriers, &barrier, sizeof barrier);
 }
 
 void replica_resume(struct replica *replica)
@@ -215,6 +231,19 @@ static void whole_node_apply(struct whole_node *whole, struct proposal *proposal
 		notifier_applied(whole->node.notifier, result.first_position, result.last_position);
 }
 
+/* All is applied: whoever waits may read. What they ask for meanwhile is for the next turn. */
+static void whole_node_pass_barriers(struct whole_node *whole)
+{
+	struct buffer barriers = whole->barriers;
+	const struct whole_node_barrier *barrier = (const void *)barriers.data;
+	size_t count = barriers.size / sizeof *barrier;
+
+	buffer_init(&whole->barriers);
+	for (size_t i = 0; i < count; i++)
+		barrier[i].ready(barrier[i].arg, store_head(whole->node.store));
+	buffer_close(&barriers);
+}
+
 /* One turn of the loop: what was proposed is applied. */
 static inline void whole_node_turn(struct whole_node *whole)
 {
@@ -228,6 +257,7 @@ static inline void whole_node_turn(struct whole_node *whole)
 			whole_node_apply(whole, proposal);
 		proposal->done(proposal, whole->result);
 	}
+	whole_node_pass_barriers(whole);
 	uv_run(&whole->loop, UV_RUN_NOWAIT);
 	deadlines_advance(whole->node.deadlines, clock_monotonic_ms());
 }
