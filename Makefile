@@ -170,7 +170,7 @@ help:
 	@echo "make faults     every kind of fault            ARGS='--list', ARGS='--budget 60'"
 	@echo "make fail-loops the n-th allocation, the n-th system call fails   ARGS='--work node --kinds open'"
 	@echo "make check-long what takes longer than check: eight cells of faults"
-	@echo "make fuzz       every fuzz target              FUZZ_SECONDS=60"
+	@echo "make fuzz       every fuzz target              FUZZ_SECONDS=60 FUZZ='fuzz_wire …'"
 	@echo "make lint       dependencies, format, function length    make format"
 	@echo "make asan|tsan  unit tests and simulator under a sanitizer"
 	@echo "make install    DESTDIR=, PREFIX=/usr/local"

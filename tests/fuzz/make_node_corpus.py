@@ -102,19 +102,99 @@ REQUESTS = {
     "snapshot_put": ("snapshot_put", [{"stream": "s-1", "version": 1, "type": "T", "data": b"d"}]),
     "snapshot_get": ("snapshot_get", [{"stream": "s-1", "max_version": 3}]),
     "snapshot_delete": ("snapshot_delete", [{"stream": "s-1"}]),
+    "read_position": ("read_event", [{"position": 1}]),
+    "read_version": ("read_event", [{"stream": "s-1", "version": 1}]),
+    "read_raw": ("read_all", [{"raw": True, "from": 1, "limit": 3}]),
+    "read_system": ("read_all", [{"system": True, "consistency": "local"}]),
+    "read_linearizable": ("read_all", [{"consistency": "linearizable", "timeout_ms": 1}]),
+    "read_barrier": ("$read_barrier", [{}]),
+    "cluster_assign": ("cluster_assign", [{"id": 2, "role": "voter"}]),
+    "cluster_known": ("cluster_add", [{"id": 1, "peer_address": "h:1", "client_address": "h:2"}]),
+    "backup_relative": ("backup", [{"path": "x"}]),
     "unsubscribe": ("unsubscribe", [{"subscription": 1}]),
     "unknown": ("no_such_method", [{}]),
     "bad_params": ("ping", [1, 2]),
 }
 
 
+
+
+# ---- pages that a peer answers ----
+
+
+def stored(position, stream=b"s", version=1, kind=b"T", created=0, ident=None):
+    """A record as it is stored: numbers in nine bytes each."""
+    numbers = b"".join(b"\xcf" + n.to_bytes(8, "big") for n in (position, version, created))
+    ident = position.to_bytes(16, "big") if ident is None else ident
+    return (
+        b"\x99" + numbers + b"\xc4\x10" + ident + packed(stream.decode()) + packed(kind.decode())
+        + b"\xc4\x01d\xc4\x00\x90"
+    )
+
+
+def hole(first, last, before=0, after=9):
+    return b"\x94" + b"".join(b"\xcf" + n.to_bytes(8, "big") for n in (first, last, before, after))
+
+
+def page(*items, horizon=None, manifest=None, more=None):
+    pairs = [(packed("events"), bytes([0x90 | len(items)]) + b"".join(items))]
+    if horizon is not None:
+        pairs.append((packed("horizon"), packed(horizon)))
+    if manifest is not None:
+        pairs.append((packed("manifest"), packed(manifest)))
+    if more is not None:
+        pairs.append((packed("more"), packed(more)))
+    return bytes([0x80 | len(pairs)]) + b"".join(key + value for key, value in pairs)
+
+
+def manifest(position, running_hash=9, index=5):
+    return b"ANNALMF1" + bytes(16) + b"".join(
+        n.to_bytes(8, "little") for n in (index, position, 0, running_hash, 0)
+    )
+
+
+CHECKPOINT = b"$checkpoint-c"
+PAGES = {
+    "empty": page(),
+    "one": page(stored(1)),
+    "two": page(stored(1), stored(2, version=2)),
+    "streams": page(stored(1), stored(2, b"t"), stored(3, b"$meta")),
+    "same_id": page(stored(1), stored(2, b"t", ident=bytes(15) + b"\x01")),
+    "gap": page(stored(1), stored(3, version=2)),
+    "version_gap": page(stored(1), stored(2, version=3)),
+    "checkpoints": page(stored(1, CHECKPOINT, kind=b"$checkpoint"), stored(2, CHECKPOINT, 4)),
+    "time_back": page(stored(1, created=9), stored(2, b"t", created=8)),
+    "hole": page(hole(1, 5), horizon=9, manifest=manifest(5)),
+    "hole_before": page(hole(1, 9), stored(10)),
+    "hole_between": page(stored(1), hole(2, 4, 7, 8), stored(5, version=2), horizon=2),
+    "holes": page(hole(1, 3), hole(4, 9, 9, 10)),
+    "hole_end": page(hole(1, 2**64 - 1), horizon=1),
+    "hole_then_zero": page(hole(1, 2**64 - 1), stored(0)),
+    "manifest": page(stored(1), manifest=manifest(1)),
+    "manifest_old": page(hole(1, 5), horizon=9, manifest=manifest(3)),
+    "no_manifest": page(stored(1), manifest=b"x"),
+    "more": page(stored(1), more=[1, {"a": None}]),
+    "no_record": page(packed(5)),
+    "no_events": packed({"horizon": 1}),
+    "no_map": packed([1]),
+}
+
+
 def main():
+    write("fuzz_pull_page", {name: b"\0\0\x09" + data for name, data in PAGES.items()})
+    write("fuzz_pull_page", {"to_end_" + name: b"\0\0\x01" + PAGES[name] for name in
+                             ("hole_end", "hole_then_zero", "streams")})
+    write("fuzz_pull_page", {"into_hole": b"\1\1\x09" + PAGES["hole"],
+                             "behind": b"\1\0\x09" + page(stored(2), stored(3, version=2))})
     write("fuzz_append", {name: packed(value) for name, value in APPENDS.items()})
     sessions = {name: packed([0, 7, *call]) for name, call in REQUESTS.items()}
     sessions |= {
         "append_" + name: packed([0, 8, "append", [value]]) for name, value in APPENDS.items()
     }
     sessions["credit"] = packed([2, "credit", [1, 10]])
+    follow = [packed([0, 9, "subscribe", [{"stream": "s-1", "after": 0, "window": 1}]])]
+    follow += [packed([2, "credit", [number, 10]]) for number in range(3)]
+    sessions["credits"] = b"".join([sessions["append_plain"]] * 3 + follow)
     sessions["all_at_once"] = b"".join(sessions.values())
     write("fuzz_session", {name: b"\x05" + data for name, data in sessions.items()})
 

@@ -63,3 +63,76 @@ write("fuzz_handshake", {
     "lost": handshake(1, 4, bytes(16)),
     "removed": handshake(1, 5, bytes(16)),
 })
+
+
+# The small files of a data directory, and texts; checksums zero, as above.
+def slot(sequence, term, vote, synced, pulled):
+    return (b"ANHS0001" + u64(sequence, term, vote, synced, pulled, 0)).ljust(512, b"\0")
+
+
+def note(sequence, count, synced):
+    return u64(sequence, count, synced, 0).ljust(64, b"\0")
+
+
+def hardstate(*parts, notes=(note(2, 1, 30), note(2, 2, 40))):
+    return (b"".join(parts).ljust(4096, b"\0") + b"".join(notes)).ljust(8192, b"\0")
+
+
+def peers(stage, initial, records):
+    return (b"ANPEERS1" + u64(1, 77) + b"c" * 16 + struct.pack("<4I", stage, len(initial), len(records), 0)
+            + b"".join(u64(*pair) for pair in initial) + b"".join(u64(*three) for three in records)
+            + u64(0))
+
+
+whole = hardstate(slot(1, 3, 1, 10, 0), slot(2, 4, 0, 20, 5))
+write("fuzz_state_files", {
+    "hardstate": b"\0" + whole,
+    "hardstate-one": b"\0" + hardstate(slot(7, 3, 1, 10, 0)),
+    "hardstate-old-notes": b"\0" + hardstate(slot(9, 3, 1, 10, 0), slot(8, 2, 1, 10, 0)),
+    "hardstate-damaged": b"\2" + whole,
+    "hardstate-long": b"\0" + whole + b"x",
+    "hardstate-short": b"\2" + whole[:700],
+    "hardstate-empty": b"\2",
+    "peers-new": b"\1" + peers(0, [], []),
+    "peers-formed": b"\1" + peers(1, [(1, 5), (2, 6), (3, 7)], []),
+    "peers-started": b"\1" + peers(2, [(1, 5)], [(1, 0, 5), (4, 9, 8)]),
+    "peers-many": b"\1" + peers(2, [(1, 5)], [(i, 0, i) for i in range(1, 257)]),
+    "peers-damaged": b"\3" + peers(2, [(1, 5)], []),
+    "peers-stage": b"\1" + peers(3, [], []),
+    "peers-cut": b"\1" + peers(1, [(1, 5)], [])[:-9],
+    "peers-empty": b"\3",
+})
+
+
+def payload(body, index=7, term=3):
+    sealed = b"ANP1" + struct.pack("<I", len(body)) + u64(index, term, 0) + body
+    return sealed + bytes(-len(sealed) % 8)
+
+
+write("fuzz_payload", {
+    "whole": b"\1" + payload(b"body of 11b"),
+    "expected": b"\3" + payload(b"eight by"),
+    "elsewhere": b"\3" + payload(b"x", index=8),
+    "empty": b"\1" + payload(b""),
+    "damaged": b"\0" + payload(b"body"),
+    "padding": b"\1" + payload(b"body")[:-1] + b"x",
+    "cut": b"\1" + payload(b"body of 11b")[:-8],
+    "no-header": b"\1ANP1",
+})
+write("fuzz_endpoint", {
+    "endpoint": b"db1.example:7001/db1.example:7000#ff",
+    "endpoint-ipv6": b"[::1]:7001/[fe80::1%eth0]:7000#0123456789abcdef",
+    "endpoint-no-nonce": b"a:1/b:2#",
+    "endpoint-nonce": b"a:1/b:2#00000000000000001",
+    "endpoint-port": b"a:0/b:2#1",
+    "roster": b"1=a:1/a:2,2=b:1/b:2,3=c:1/c:2",
+    "roster-one": b"18446744073709551615=a:65535/a:2",
+    "roster-twice": b"1=a:1/a:2,1=b:1/b:2",
+    "roster-same-peer": b"1=a:1/a:2,2=a:1/b:2",
+    "roster-same-client": b"1=a:1/a:2,2=b:1/a:2",
+    "roster-zero": b"0=a:1/a:2",
+    "roster-comma": b"1=a:1/a:2,",
+    "roster-many": b",".join(b"%d=a:%d/a:%d" % (i, i, 100 + i) for i in range(1, 11)),
+    "roster-signed": b"+1=a:1/a:2",
+    "roster-space": b" 1=a:1/a:2",
+})

@@ -126,10 +126,99 @@ COMMANDS = {
     "unexpected": command(item(section(2, record(1)))), "unknown-tag": command(item(section(9, b""))),
 }
 
+# ---- values of the tables: a kind, for some a key, the value; checksums are zero, the target mends them ----
+
+MANIFEST, STATE, IDENTITY, HOLE, CHUNK, ROW, BLOCK, SYSTEM = range(8)
+
+
+def varint(value):
+    out = b""
+    while value >= 0x80:
+        out += bytes([value & 0x7F | 0x80])
+        value >>= 7
+    return out + bytes([value])
+
+
+def hole(first, last):
+    return b"\x94" + b"".join(b"\xcf" + struct.pack(">Q", n) for n in (first, last, 5, 6))
+
+
+def keyed(kind, key, value):
+    return bytes([kind, len(key) - 1]) + key + value
+
+
+def row(number, version, chunk, name=b"", state=1):
+    head = bytes([state | (0x80 if name else 0)]) + varint(number) + varint(version) + varint(1)
+    return (head + struct.pack("<qq", 5, 9) + (varint(len(name)) + name if name else b"") + chunk
+            + bytes(4))
+
+
+def block(first, entries, holes=()):
+    """entries: bytes of records, None for a hole; holes: last positions, counted from the first."""
+    records, table, rows = b"", b"", b""
+    for index, entry in enumerate(entries):
+        records += entry or b""
+        table += struct.pack("<QI", index, len(records))
+    indexes = [index for index, entry in enumerate(entries) if entry is None]
+    for index, last in zip(indexes, holes):
+        rows += struct.pack("<II", index, last)
+    head = b"ANB2" + struct.pack("<IQQIII", len(entries), first, 77, len(records), len(holes), 0)
+    return head + table + rows + records
+
+
+def snapshot_data(version):
+    return (b"\x83" + text(b"version") + bytes([version]) + text(b"type") + text(b"T") + text(b"data")
+            + blob(b"d"))
+
+
+NUMBER = struct.pack(">QQ", 3, 1)
+VALUES = {
+    "manifest": bytes([MANIFEST]) + b"ANNALMF1" + bytes(range(16)) + struct.pack("<QQqQQ", 9, 8, 7, 6, 0),
+    "manifest-short": bytes([MANIFEST]) + b"ANNALMF1" + bytes(40),
+    "state": bytes([STATE]) + b"ANNALST2" + bytes(152),
+    "state-ingesting": bytes([STATE]) + b"ANNALST2" + bytes(96) + b"\x01" + bytes(55),
+    "identity": bytes([IDENTITY]) + b"ANNALID1" + bytes(range(16)) + struct.pack("<QQ", 1, 0),
+    "hole": bytes([HOLE]) + hole(3, 9), "hole-backwards": bytes([HOLE]) + hole(9, 3),
+    "hole-end": bytes([HOLE]) + hole(1, 2**64 - 1),
+    "chunk": keyed(CHUNK, NUMBER, varint(5) + varint(1) + varint(300) + varint(2**40) + bytes(4)),
+    "chunk-zero": keyed(CHUNK, NUMBER, varint(5) + varint(0) + bytes(4)),
+    "chunk-large": keyed(CHUNK, NUMBER, varint(2**64 - 1) + varint(1) + bytes(4)),
+    "row": keyed(ROW, b"Order-1", row(1, 3, varint(1) + varint(2) + varint(9))),
+    "row-name": keyed(ROW, b"nnnn\xff12345678", row(7, 500, b"", b"n" * 40)),
+    "row-no-number": keyed(ROW, b"a", row(0, 1, varint(4))),
+    "block": bytes([BLOCK]) + block(5, [record(1), record(2), record(3)]),
+    "block-holes": bytes([BLOCK]) + block(5, [record(1), None, record(2), None], (4, 9)),
+    "block-hole-alone": bytes([BLOCK]) + block(1, [None], (2**32 - 1,)),
+    "block-empty": bytes([BLOCK]) + block(1, []),
+    "checkpoint": bytes([SYSTEM]) + record(1, b"$checkpoint-c", b"$checkpoint",
+                                          b"\x82" + text(b"position") + b"\x05" + text(b"epoch") + b"\x00"),
+    "checkpoint-deleted": bytes([SYSTEM]) + record(1, b"$checkpoint-c", b"$checkpoint-deleted", b"\x80"),
+    "snapshot": bytes([SYSTEM]) + record(1, b"$snapshot-s", b"$snapshot", snapshot_data(4)),
+}
+
+
+# ---- damage: table, what is done, which row, where in it, an argument ----
+
+FLIP, SET, CUT, GROW, SWAP, DROP = range(6)
+META, BLOCKS, TIMES, IDS = range(4)
+TABLES = 12
+
+
+def edit(table, kind, which, where=0, argument=1):
+    return struct.pack("<BBHHH", table, kind, which, where, argument)
+
+
+EDITS = {"nothing": b"", "same": edit(0, FLIP, 0, 0, 0)}
+for table in range(TABLES):
+    for kind, name in enumerate(("flip", "set", "cut", "grow", "swap", "drop")):
+        EDITS["%s-%d" % (name, table)] = edit(table, kind, 1, 9 * table, 0x0801 + table)
+EDITS["several"] = b"".join(edit(table, table % 6, 2 * table, 30, 257) for table in range(TABLES))
+
 
 def main():
     for target, seeds in (("fuzz_record", RECORDS), ("fuzz_command", COMMANDS),
-                          ("fuzz_query", QUERIES)):
+                          ("fuzz_query", QUERIES), ("fuzz_table_values", VALUES),
+                          ("fuzz_damaged_store", EDITS)):
         folder = os.path.join(HERE, target)
         os.makedirs(folder, exist_ok=True)
         for name, content in seeds.items():

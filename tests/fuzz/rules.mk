@@ -1,16 +1,21 @@
 # Fuzzing with libFuzzer: tests/fuzz/<layer>/fuzz_<what>.c is a target of that layer, its seeds are
 # the files of tests/fuzz/corpus/fuzz_<what>/. Built by clang in a folder of its own.
 #
-#   make fuzz            run each target for FUZZ_SECONDS; FUZZ=fuzz_<what> picks one
+#   make fuzz            run each target for FUZZ_SECONDS, then a table; FUZZ='fuzz_<what> …' picks some
 #   make fuzz-replay     run each target over its seeds only: part of `make check`
+#   make fuzz-minimise   make seeds of what the runs have grown, where it reaches something new
+#   make fuzz-seeds      write the seeds that are made by a script (tests/fuzz/make_*_corpus.py)
+#   make fuzz-afl        build the targets for AFL++ instead, with FUZZ_AFL_CC
 #
 # What breaks a target is left in $(FUZZ_BUILD)/found/; put it among the seeds once it is mended.
 
-FUZZ_SECONDS ?= 60
-FUZZ         ?= fuzz_%
-FUZZ_CC      ?= clang-14
-FUZZ_BUILD   := $(B)/fuzzing
-FUZZ_MAKE     = $(MAKE) --no-print-directory FLAVOUR=fuzz CC=$(FUZZ_CC) B=$(FUZZ_BUILD)
+FUZZ_SECONDS    ?= 60
+FUZZ            ?= fuzz_%
+FUZZ_SEED_BYTES ?= 2048
+FUZZ_CC         ?= clang-14
+FUZZ_AFL_CC     ?= afl-clang-fast
+FUZZ_BUILD      := $(B)/fuzzing
+FUZZ_MAKE        = $(MAKE) --no-print-directory FLAVOUR=fuzz CC=$(FUZZ_CC) B=$(FUZZ_BUILD)
 
 FUZZ_SOURCES := $(wildcard tests/fuzz/*/fuzz_*.c)
 FUZZ_CHOSEN  := $(foreach source,$(FUZZ_SOURCES),$(if $(filter $(FUZZ),$(notdir $(source:.c=))),$(source)))
@@ -24,26 +29,20 @@ $$(B)/fuzz/$(1)/%: $$(B)/tests/fuzz/$(1)/%.o $$(WITH_$(1))
 endef
 $(foreach module,$(MODULES),$(eval $(call fuzz_link_rules,$(module))))
 
-# The two below run inside the recursive make, where B is the fuzzing folder. A target without seeds,
-# or no target at all, is an error: it would check nothing.
-fuzz-run fuzz-run-seeds: $(FUZZ_TARGETS)
-	@test -n "$^" || { echo "no fuzz target is called $(FUZZ)" >&2; exit 1; }
-	@mkdir -p $(B)/found
-	@set -e; for target in $^; do \
-		name=$${target##*/}; seeds=tests/fuzz/corpus/$$name; log=$(B)/found/$$name.log; \
-		test -n "$$(ls -A $$seeds 2>/dev/null)" || \
-			{ echo "$$seeds is empty: give $$name some seeds" >&2; exit 1; }; \
-		echo "  FUZZ  $$name"; \
-		if [ $@ = fuzz-run ]; then \
-			mkdir -p $(B)/corpus/$$name; \
-			set -- -max_total_time=$(FUZZ_SECONDS) $(B)/corpus/$$name $$seeds; \
-		else \
-			set -- $$seeds/*; \
-		fi; \
-		if ! $$target -artifact_prefix=$(B)/found/$$name- -rss_limit_mb=4096 "$$@" \
-			> $$log 2>&1; then tail -n 60 $$log; exit 1; fi; \
-		if [ $@ = fuzz-run ]; then grep '^Done' $$log; fi; \
-	done
+# The three below run inside the recursive make, where B is the fuzzing folder.
+FUZZ_RUN = @test -n "$^" || { echo "no fuzz target is called $(FUZZ)" >&2; exit 1; }; \
+	$(PYTHON) tests/fuzz/run.py --build $(B)
+
+fuzz-run: $(FUZZ_TARGETS)
+	$(FUZZ_RUN) --seconds $(FUZZ_SECONDS) $^
+
+fuzz-run-seeds: $(FUZZ_TARGETS)
+	$(FUZZ_RUN) --seeds-only $^
+
+fuzz-run-minimise: $(FUZZ_TARGETS)
+	$(FUZZ_RUN) --minimise $(FUZZ_SEED_BYTES) $^
+
+fuzz-build: $(FUZZ_TARGETS)
 
 fuzz:
 	@+$(FUZZ_MAKE) fuzz-run
@@ -51,4 +50,14 @@ fuzz:
 fuzz-replay:
 	@+$(FUZZ_MAKE) fuzz-run-seeds
 
-.PHONY: fuzz fuzz-replay fuzz-run fuzz-run-seeds
+fuzz-minimise:
+	@+$(FUZZ_MAKE) fuzz-run-minimise
+
+fuzz-afl:
+	@+$(MAKE) --no-print-directory FLAVOUR=asan CC=$(FUZZ_AFL_CC) B=$(B)/afl fuzz-build
+
+fuzz-seeds:
+	@for script in tests/fuzz/make_*_corpus.py; do $(PYTHON) $$script || exit 1; done
+
+.PHONY: fuzz fuzz-replay fuzz-minimise fuzz-afl fuzz-seeds fuzz-build
+.PHONY: fuzz-run fuzz-run-seeds fuzz-run-minimise
