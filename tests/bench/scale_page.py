@@ -108,7 +108,7 @@ RESTART_HEAD = ("size", "head", "ended by", "median s", "max s", "processor s")
 
 def page(data):
     machine = data["machine"]
-    loads = [row["load"] for part in ("store", "cluster", "restart") for row in data[part]]
+    loads = [row["load"] for part in ("store", "cluster", "restart") for row in data[part] if row["load"]]
     yield (
         f"{machine['processors']} processors ({machine['model']}), {machine['memory_bytes'] / (1 << 30):.0f} GiB, "
         f"Linux {machine['kernel']}; load meanwhile {min(loads):.1f} to {max(loads):.1f}."
