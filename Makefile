@@ -166,6 +166,8 @@ help:
 	@echo "make bench-pairs  a build that was kept and this one, in turns    BEFORE=DIR ROWS= PAIRS=4"
 	@echo "make sim        nodes in the simulator         SEEDS=1-5000"
 	@echo "make sim-mutants    planted defects, which the simulator must find"
+	@echo "make sim-whole  whole nodes and clients, simulated   SEEDS=1-200"
+	@echo "make sim-whole-mutants   planted defects, which sim-whole must find"
 	@echo "make failover   real processes under faults    ARGS='--seconds 600'"
 	@echo "make faults     every kind of fault            ARGS='--list', ARGS='--budget 60'"
 	@echo "make fail-loops the n-th allocation, the n-th system call fails   ARGS='--work node --kinds open'"
@@ -176,6 +178,6 @@ help:
 	@echo "make install    DESTDIR=, PREFIX=/usr/local"
 	@echo "make deps       install the Debian packages that are missing"
 
-include $(wildcard tests/*/*.mk)
+include $(wildcard tests/*/*.mk) tests/sim/whole/rules.mk
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

@@ -40,12 +40,42 @@
 	X(NEWER_NOT_TAKEN, "a pulled hole does not ask for the manifest of the peer")              \
 	X(PULLED_NOT_NOTED, "a store goes ahead of its log, and the hard state does not say why")
 
+/* Those that show in whole nodes and their clients (`make sim-whole-mutants`). */
+#define MUTANT_WHOLE_TABLE(X)                                                                      \
+	X(LOST_IS_CERTAIN,                                                                         \
+	  "the client says of a write whose connection was lost that it did not happen")           \
+	X(EXPIRED_IS_CERTAIN,                                                                      \
+	  "the client says of a write without an answer that it did not happen")                   \
+	X(LATE_ANSWER, "the client takes a late answer for that of another call")                  \
+	X(DEADLINE_IGNORED, "the client waits for an answer beyond the deadline")                  \
+	X(SESSION_FORGOTTEN, "the client's reads do not say what it has seen")                     \
+	X(RESUME_OFF_BY_ONE, "a subscription resumes one event too late")                          \
+	X(RESUME_BEHIND_BATCH,                                                                     \
+	  "a subscription resumes behind what it received, not behind what it gave")               \
+	X(ANSWER_OF_ANOTHER, "a forwarded write gets the answer to another one")                   \
+	X(FORWARD_LOST_REFUSED,                                                                    \
+	  "a forwarded write that was lost on its way is told to have been refused")               \
+	X(PROPOSAL_LOST_REFUSED,                                                                   \
+	  "a write whose leader lost its lead is told to have been refused")                       \
+	X(AT_LEAST_IGNORED, "a read does not wait for the position that it names")                 \
+	X(BARRIER_FORGOTTEN, "the leader tells others its head without a marker")                  \
+	X(BARRIER_NOT_AWAITED,                                                                     \
+	  "another node is read before it is where the leader said it must be")                    \
+	X(CAUGHT_UP_EARLY,                                                                         \
+	  "a subscriber is told that it has caught up before its history is read")                 \
+	X(FELL_BEHIND_SILENT, "a subscriber is not told that it fell behind")                      \
+	X(PAGE_SKIPPED, "a page of history that may not be sent yet is not sent at all")           \
+	X(GAP_BEFORE_LIVE, "what came between history and now is left out")
+
 enum mutant {
 	MUTANT_NONE,
 #define X(name, text) MUTANT_##name,
 	MUTANT_TABLE(X)
 #undef X
-		MUTANT_COUNT
+		MUTANT_COUNT,
+#define X(name, text) MUTANT_##name,
+	MUTANT_WHOLE_TABLE(X)
+#undef X
 };
 
 #ifdef ANNAL_MUTANTS

@@ -3,6 +3,7 @@
 #include "base/assert.h"
 #include "base/clock.h"
 #include "base/memory.h"
+#include "base/mutant.h"
 #include <stdio.h>
 
 #define BACKOFF_MS_FIRST   10u
@@ -294,7 +295,7 @@ void call_lost(struct annal_client *client, struct call *call, const char *probl
 	struct node *node = call->node;
 
 	ASSERT(node != NULL);
-	if (call->writes)
+	if (call->writes && !MUTANT(LOST_IS_CERTAIN))
 		call->maybe_happened = true;
 	if (call->idempotent) {
 		remember_reason(client, call, ANNAL_UNREACHABLE, node->text, problem);
@@ -313,7 +314,8 @@ void call_answer(struct annal_client *client, struct node *node,
 {
 	struct call *call = client->calls[message->msgid % CLIENT_CALLS_MAX];
 
-	if (call == NULL || call->node != node || call->msgid != message->msgid)
+	if (call == NULL || call->node != node ||
+	    (call->msgid != message->msgid && !MUTANT(LATE_ANSWER)))
 		return; /* the call has reached its deadline before */
 	if (!message->failed) {
 		client->answering = node;
@@ -333,7 +335,7 @@ static void expire(struct annal_client *client, struct call *call)
 	struct decode_error *error = &client->answer_error;
 	char problems[400];
 
-	if (call->node != NULL && call->writes)
+	if (call->node != NULL && call->writes && !MUTANT(EXPIRED_IS_CERTAIN))
 		call->maybe_happened = true;
 	if (call->node != NULL) {
 		decode_error_set(error, ANNAL_TIMEOUT, "no answer from %s within %u ms",
@@ -367,7 +369,8 @@ void call_expire(struct annal_client *client)
 
 		if (call->done == NULL)
 			continue;
-		if (call->deadline_ms <= client->now_ms)
+		if (call->deadline_ms <= client->now_ms &&
+		    !(MUTANT(DEADLINE_IGNORED) && call->node != NULL))
 			expire(client, call);
 		else if (call->deadline_ms < client->deadline_ms)
 			client->deadline_ms = call->deadline_ms;

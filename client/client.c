@@ -4,6 +4,7 @@
 #include "base/assert.h"
 #include "base/clock.h"
 #include "base/memory.h"
+#include "base/mutant.h"
 #include "base/random.h"
 #include "base/uuid.h"
 #include <poll.h>
@@ -172,7 +173,7 @@ void client_observe(struct annal_client *client, uint64_t position)
 
 uint64_t client_session_position(const struct annal_client *client)
 {
-	return client->options.session ? client->position : 0;
+	return client->options.session && !MUTANT(SESSION_FORGOTTEN) ? client->position : 0;
 }
 
 uint64_t annal_client_position(const struct annal_client *client)

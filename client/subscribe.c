@@ -8,6 +8,7 @@
 #include "base/assert.h"
 #include "base/clock.h"
 #include "base/memory.h"
+#include "base/mutant.h"
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
@@ -31,6 +32,9 @@ static void lose(struct annal_subscription *subscription, const char *problem)
 	snprintf(subscription->problem, sizeof subscription->problem, "%s: %.180s",
 		 subscription->node == NULL ? "" : subscription->node->text, problem);
 	link_close(&subscription->link);
+	if (MUTANT(RESUME_BEHIND_BATCH) && subscription->stream == NULL &&
+	    subscription->batch_at < subscription->batch.count)
+		subscription->after = subscription->batch_position;
 	subscription->batch.count = 0;
 	subscription->batch_at = 0;
 	subscription->failures++;
@@ -92,7 +96,9 @@ static void write_request(struct annal_subscription *subscription)
 		msgpack_write_string(&request.bytes, "query");
 		buffer_append_span(&request.bytes, buffer_span(&subscription->query));
 	}
-	wire_write_number(&request.bytes, "after", subscription->after);
+	wire_write_number(&request.bytes, "after",
+			  subscription->after +
+				  (MUTANT(RESUME_OFF_BY_ONE) && subscription->after > 0));
 	wire_write_number(&request.bytes, "window", subscription->window);
 	wire_request_patch(&request, MSGID_SUBSCRIBE, ASKING_MS, false);
 	link_write(&subscription->link, buffer_span(&request.bytes));

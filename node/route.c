@@ -3,6 +3,7 @@
 #include "base/assert.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "base/mutant.h"
 #include "node/append_decode.h"
 #include "node/forward.h"
 #include "node/methods.h"
@@ -237,7 +238,10 @@ static void answer_unknown(struct route *route)
 {
 	struct request *request = free_route(route);
 
-	request_answer_unknown(request);
+	if (MUTANT(FORWARD_LOST_REFUSED))
+		answer_no_leader(request);
+	else
+		request_answer_unknown(request);
 	request_release(request);
 }
 

@@ -3,6 +3,7 @@
 #include "base/bytes.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "base/mutant.h"
 #include "node/request.h"
 #include "node/subscribe.h"
 #include "storage/record.h"
@@ -326,7 +327,8 @@ void subscription_feed(struct subscription *subscription)
 		return;
 	}
 	notifier->fell_behind++;
-	notify_place(subscription, "fell_behind");
+	if (!MUTANT(FELL_BEHIND_SILENT))
+		notify_place(subscription, "fell_behind");
 	move(subscription, next);
 }
 
@@ -348,6 +350,8 @@ static void cross(struct subscription *subscription)
 		move(subscription, SUBSCRIPTION_QUEUED);
 		return;
 	}
+	if (MUTANT(GAP_BEFORE_LIVE) && subscription->position < notifier->seen)
+		subscription->position = notifier->seen;
 	if (subscription->position < notifier->seen) {
 		if (!feed_for_one(notifier, subscription)) {
 			move(subscription, SUBSCRIPTION_QUEUED);
@@ -361,7 +365,8 @@ static void cross(struct subscription *subscription)
 		}
 	}
 	move(subscription, SUBSCRIPTION_LIVE);
-	notify_place(subscription, "caught_up");
+	if (!MUTANT(CAUGHT_UP_EARLY))
+		notify_place(subscription, "caught_up");
 }
 
 /* A page is one notification as it lies there, or is taken apart. */
@@ -405,8 +410,11 @@ static void take_page(struct subscription *subscription, struct history_page *pa
 {
 	uint64_t passed = page->page.next - 1;
 
-	if (!send_page(subscription, page))
+	if (!send_page(subscription, page)) {
+		if (MUTANT(PAGE_SKIPPED) && subscription->topic == NULL)
+			subscription->position = passed;
 		return;
+	}
 	if (subscription->topic != NULL)
 		subscription->version = passed;
 	else if (passed > subscription->position)
@@ -650,6 +658,8 @@ struct subscription *subscription_new(struct notifier *notifier, struct session 
 void subscription_begin(struct subscription *subscription)
 {
 	subscription->told = subscription->position;
+	if (MUTANT(CAUGHT_UP_EARLY))
+		notify_place(subscription, "caught_up");
 	enqueue(subscription);
 }
 

@@ -2,6 +2,7 @@
 #include "base/assert.h"
 #include "base/clock.h"
 #include "base/memory.h"
+#include "base/mutant.h"
 #include "node/node.h"
 #include "node/peer_client.h"
 #include "node/table.h"
@@ -186,7 +187,7 @@ static void heap_remove(struct waits *waits, struct waiter *waiter)
 /* A barrier has told its position: reached, or waited for like any other. */
 static void waiter_set_position(struct waits *waits, struct waiter *waiter, uint64_t position)
 {
-	if (store_head(waits->node->store) >= position) {
+	if (MUTANT(BARRIER_NOT_AWAITED) || store_head(waits->node->store) >= position) {
 		waiter->done(waiter, true);
 		return;
 	}
@@ -474,7 +475,8 @@ bool waits_add(struct waits *waits, struct waiter *waiter, struct consistency co
 	bool barrier = consistency.kind == CONSISTENCY_LINEARIZABLE;
 
 	if (consistency.kind == CONSISTENCY_LOCAL ||
-	    (!barrier && store_head(waits->node->store) >= consistency.position))
+	    (!barrier &&
+	     (MUTANT(AT_LEAST_IGNORED) || store_head(waits->node->store) >= consistency.position)))
 		return true;
 	waiter->asking = false;
 	waiter->position = barrier ? 0 : consistency.position;
@@ -521,6 +523,10 @@ static void barrier_ready(void *arg, uint64_t position)
 void method_read_barrier(struct request *request)
 {
 	ASSERT(!request->answered);
+	if (MUTANT(BARRIER_FORGOTTEN)) {
+		barrier_ready(request, store_head(request->node->store));
+		return;
+	}
 	if (replica_is_leader(request->node->replica)) {
 		replica_read_barrier(request->node->replica, barrier_ready, request);
 		return;

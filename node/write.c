@@ -2,6 +2,7 @@
 
 #include "base/assert.h"
 #include "base/memory.h"
+#include "base/mutant.h"
 #include "node/route.h"
 #include "node/stats.h"
 
@@ -83,7 +84,7 @@ static void on_done(struct proposal *proposal, enum proposal_result result)
 	}
 	struct request *request = free_write(write);
 
-	if (result == PROPOSAL_UNKNOWN)
+	if (result == PROPOSAL_UNKNOWN && !MUTANT(PROPOSAL_LOST_REFUSED))
 		request_answer_unknown(request);
 	else
 		route_answer_no_leader(request);

@@ -1,0 +1,260 @@
+/*
+ * Whole nodes and programs that use them, in one process: what a seed plays, and what must hold. One run
+ * for each process: it is forked, and its state is global.
+ */
+#ifndef WHOLE_WHOLE_H
+#define WHOLE_WHOLE_H
+
+#include "client/annal.h"
+#include "tests/sim/whole/os.h"
+
+#define WHOLE_NODES_MAX   5
+#define WHOLE_CLIENTS     4
+#define WHOLE_SUBSCRIBERS 3
+#define WHOLE_CLIENT_PORT 7001
+#define WHOLE_PEER_PORT   7101
+
+struct node;
+struct kv_memory_disk;
+
+/* ---- faults ---- */
+
+#define WHOLE_FAULT_TABLE(X)                                                                       \
+	X(KILL, "processes killed")                                                                \
+	X(POWER, "power cuts")                                                                     \
+	X(PAUSE, "processes paused")                                                               \
+	X(STOP, "orderly restarts")                                                                \
+	X(PARTITION, "partitions")                                                                 \
+	X(ONE_WAY, "one-way partitions")                                                           \
+	X(DELAY, "slow links")                                                                     \
+	X(RESET, "connections between nodes reset")                                                \
+	X(CLIENT_RESET, "connections of clients reset")                                            \
+	X(CLIENT_CUT, "clients cut off")                                                           \
+	X(SLOW_DISK, "slow disks")                                                                 \
+	X(CLOCK, "wall clocks set")
+
+enum whole_fault {
+#define X(name, text) WHOLE_FAULT_##name,
+	WHOLE_FAULT_TABLE(X)
+#undef X
+		WHOLE_FAULT_COUNT
+};
+
+const char *whole_fault_name(unsigned fault);
+
+/* ---- what must come up, at least once in a range of seeds ---- */
+
+#define WHOLE_SEEN_TABLE(X)                                                                        \
+	X(ACKNOWLEDGED, "appends acknowledged")                                                    \
+	X(DUPLICATE, "answered from the first attempt")                                            \
+	X(UNKNOWN, "appends with an unknown outcome")                                              \
+	X(AGAIN, "tried again with the same ids")                                                  \
+	X(REFUSED, "expectations refused")                                                         \
+	X(CONDITION, "conditions refused")                                                         \
+	X(LINEARIZABLE, "linearizable reads")                                                      \
+	X(SESSION, "reads in a session")                                                           \
+	X(LOCAL, "local reads")                                                                    \
+	X(READ_FAILED, "reads that failed")                                                        \
+	X(DELIVERED, "events delivered to subscriptions")                                          \
+	X(MOVED, "subscriptions moved to another node")                                            \
+	X(CAUGHT_UP, "caught up")                                                                  \
+	X(FELL_BEHIND, "fell behind")                                                              \
+	X(ELECTED, "leaders elected")
+
+enum whole_seen {
+#define X(name, text) WHOLE_SEEN_##name,
+	WHOLE_SEEN_TABLE(X)
+#undef X
+		WHOLE_SEEN_COUNT
+};
+
+const char *whole_seen_name(unsigned seen);
+
+/* ---- one run ---- */
+
+struct whole_options {
+	uint64_t seed;
+	unsigned nodes, seconds; /* under faults */
+	bool trace;
+};
+
+struct whole_outcome {
+	uint64_t seed;
+	unsigned nodes;
+	bool violated;
+	char message[OS_MESSAGE_BYTES];
+	uint64_t trace_hash, virtual_ns, converged_ns;
+	struct os_counters counters;
+	uint64_t planned[WHOLE_FAULT_COUNT], struck[WHOLE_FAULT_COUNT];
+	uint64_t seen[WHOLE_SEEN_COUNT];
+};
+
+void whole_run(const struct whole_options *options, struct whole_outcome *outcome);
+
+/* ---- whole_mutant.c: planted defects (base/mutant.h) ---- */
+
+bool whole_mutant_plant(const char *name); /* false: none of that name in this build */
+void whole_mutants_print(void);
+
+/* ---- whole_node.c ---- */
+
+struct whole_node {
+	struct os_process *process;
+	struct node *node; /* NULL: not started, or ended */
+	struct kv_memory_disk *tables;
+	bool stopping, serving;
+	uint64_t seen_at, head, hash; /* when it was looked at last */
+};
+
+/* Settings and habits that a seed draws. */
+struct whole_limits {
+	uint64_t election_ms, tail_bytes, log_bytes, trailing_bytes, out_queue_bytes, read_threads;
+	uint64_t window;                      /* of a subscription */
+	uint64_t think_low_ns, think_high_ns; /* of a client, between two calls */
+	uint64_t payload_bytes, streams;
+	uint64_t fault_low_ns, fault_high_ns; /* between two faults */
+	uint64_t fault_lasts_ns;
+};
+
+struct whole {
+	struct whole_options options;
+	struct whole_limits limits;
+	struct whole_outcome *outcome;
+	unsigned nodes_count;
+	struct whole_node nodes[WHOLE_NODES_MAX];
+	struct os_process *clients[WHOLE_CLIENTS];
+	struct os_process *subscribers[WHOLE_SUBSCRIBERS];
+	struct os_process *reader; /* of everything, at the end */
+	uint64_t calm_at;          /* the last fault is over; OS_NEVER: not yet */
+	bool ending;               /* clients stop */
+	uint64_t silent_at;        /* they have */
+	unsigned appending;        /* clients that have not stopped */
+	unsigned calm_clients;     /* that had an append acknowledged since it is calm */
+	uint64_t end_head;         /* subscribers end there; 0: not yet known */
+	unsigned subscribing;
+};
+
+extern struct whole whole;
+
+void whole_nodes_make(void);
+void whole_node_start(struct whole_node *node);
+void whole_node_gone(struct whole_node *node); /* its process has ended */
+void whole_node_stop(struct whole_node *node); /* in order; takes a while */
+/* Look at it on its own loop, as soon as that runs: digest, term and leader. */
+void whole_node_look(struct whole_node *node);
+uint64_t whole_node_head(const struct whole_node *node); /* 0: it does not serve */
+/* Every node serves and was seen at one head, with one hash, since that time. */
+bool whole_nodes_agree(uint64_t since);
+void whole_saw(enum whole_seen seen);
+
+/* ---- whole_model.c: what was asked for, and what was answered ---- */
+
+#define WHOLE_EVENTS_MAX   200000u
+#define WHOLE_APPENDS_MAX  100000u
+#define WHOLE_WRITES       3
+#define WHOLE_WRITE_EVENTS 4
+#define WHOLE_STREAMS_MAX  20
+#define WHOLE_TYPES        3
+#define WHOLE_TAGS         4
+#define WHOLE_QUERIES      6 /* kinds; 0: everything */
+#define WHOLE_QUERY_STREAM 4 /* of one stream */
+
+/* An event that a client made up; its number is in its data. */
+struct whole_event {
+	uint8_t id[ANNAL_ID_BYTES];
+	uint32_t append, stream, type, tag; /* tag WHOLE_TAGS: none */
+	uint32_t size;                      /* of the data */
+};
+
+struct whole_write {
+	uint32_t stream, first_event, events;
+	struct annal_expect expect;
+};
+
+enum whole_result { WHOLE_OPEN, WHOLE_OK, WHOLE_REFUSED, WHOLE_UNKNOWN };
+
+struct whole_append {
+	uint32_t client, writes_count;
+	struct whole_write writes[WHOLE_WRITES];
+	unsigned query; /* of its condition; 0: none */
+	uint32_t query_name;
+	uint64_t query_after;
+	enum whole_result result;
+	bool once_unknown;
+	uint64_t sent_at; /* first */
+	uint64_t floor;   /* highest position acknowledged to anybody before */
+	uint64_t first_position, position, first_version, version;
+	uint64_t conflict; /* position that met its condition, as it was told; 0: none */
+};
+
+struct whole_model {
+	uint32_t events_count, appends_count;
+	struct whole_event *events;
+	struct whole_append *appends;
+	uint64_t floor; /* the highest position that was acknowledged, or read linearizably */
+	uint64_t acknowledged;                    /* position */
+	uint64_t stream_floor[WHOLE_STREAMS_MAX]; /* versions acknowledged */
+	uint32_t *at; /* position → number of the event + 1 that was seen there */
+	uint64_t *version_at;
+	uint64_t positions;
+	uint32_t *place; /* number of the event → position in the final log */
+};
+
+extern struct whole_model model;
+
+void model_begin(void);
+void model_stream_name(uint32_t stream, char name[32]);
+const char *model_type_name(uint32_t type);
+const char *model_tag_name(uint32_t tag);
+/* The query of that kind; what it points to is static, until the next call. */
+const struct annal_query *model_query(unsigned kind, uint32_t name);
+bool model_matches(unsigned kind, uint32_t name, const struct whole_event *event);
+/* The number of an event that somebody got; checks that it is what was appended, and what others saw. */
+uint32_t model_check_event(const char *who, const struct annal_event *event);
+size_t model_fill_data(uint32_t number, uint8_t *into); /* of that event; its size */
+/* A range of positions that was read: what is missing in it is found at the end. */
+void model_note_range(unsigned kind, uint32_t name, uint64_t from, uint64_t to, uint32_t count,
+		      const char *who);
+/* How many the final log has. */
+uint32_t model_count(unsigned kind, uint32_t name, uint64_t from, uint64_t to);
+/* Of the final log, ascending; then everything that must hold of it. */
+void model_final_event(const struct annal_event *event);
+void model_check_all(uint64_t head);
+
+/* ---- the programs ---- */
+
+/* One program with two clients: one that knows all nodes, one that knows a single one and stays there. */
+struct whole_client {
+	unsigned number;
+	struct os_process *process;
+	struct annal_client *handles[2];
+	uint64_t floor;                           /* what its session has seen */
+	uint64_t stream_floor[WHOLE_STREAMS_MAX]; /* versions that it wrote or read */
+	uint64_t guess[WHOLE_STREAMS_MAX];        /* versions that it expects */
+	uint32_t *unsure;                         /* appends to be tried again */
+	unsigned unsure_count;
+	bool calm; /* had one acknowledged since it is calm */
+};
+
+void client_append(struct whole_client *client);       /* one, or one again */
+void client_append_burst(struct whole_client *client); /* several in flight */
+void client_read(struct whole_client *client);
+struct annal_client *client_handle(struct whole_client *client); /* any of its two */
+uint32_t client_draw_timeout(void);
+/* A client of all nodes (node 0), or of one alone. */
+struct annal_client *whole_connect(unsigned node, const char *read_from);
+
+void whole_clients_start(void);
+void whole_subscribers_start(void);
+void whole_reader_start(void); /* reads every node's log into the model; then `reader` ends */
+/* A call began then and may take so long: a violation when it took longer. */
+void whole_check_time(const char *call, uint64_t began, uint32_t timeout_ms);
+
+/* ---- whole_nemesis.c ---- */
+
+void nemesis_begin(void);
+bool nemesis_step(bool ending); /* false: nothing is left to be done */
+void nemesis_end(void);
+void nemesis_stopping(void); /* after the end: nodes that are on their way to stop start again */
+
+#endif
