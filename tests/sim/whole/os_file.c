@@ -79,9 +79,16 @@ static int open_path(const char *path, int flags)
 
 int open(const char *path, int flags, ...)
 {
+	char clean[PATH_BYTES];
+	size_t size = strlen(path);
+
 	if (!is_ours(path))
 		return fail(ENOENT);
-	return open_path(path, flags);
+	while (size > 1 && path[size - 1] == '/')
+		size--;
+	ASSERT(size < sizeof clean);
+	snprintf(clean, sizeof clean, "%.*s", (int)size, path);
+	return open_path(clean, flags);
 }
 
 int open64(const char *path, int flags, ...)

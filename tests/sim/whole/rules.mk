@@ -3,13 +3,19 @@ SIM_WHOLE := $(B)/sim-whole
 SIM_WHOLE_OBJECTS := $(patsubst %.c,$(B)/%.o,$(wildcard tests/sim/whole/*.c))
 
 # What stands in for these files is in tests/sim/whole; main() is left out everywhere.
-SIM_WHOLE_LEFT_OUT := $(B)/storage/kv_lmdb.o $(B)/raft/slow_syscall.o $(B)/base/assert.o
+SIM_WHOLE_LEFT_OUT := $(B)/storage/kv_lmdb.o $(B)/raft/slow_syscall.o $(B)/raft/libraft.o \
+                      $(B)/base/assert.o
 SIM_WHOLE_PARTS := $(filter-out $(SIM_WHOLE_LEFT_OUT),$(OBJECTS_base) $(OBJECTS_storage) \
                    $(OBJECTS_raft) $(OBJECTS_node))
 
+# It has an abort() of its own; the simulated one goes before it.
+$(B)/tests/sim/whole/libraft.o: $(B)/raft/libraft.o
+	@mkdir -p $(@D)
+	@objcopy --weaken-symbol=abort $< $@
+
 # -rdynamic: libuv and libraft get the simulated functions, too.
 # The programs use libannal as its users get it; the nodes use parts of the same sources.
-$(SIM_WHOLE): $(SIM_WHOLE_OBJECTS) $(SIM_WHOLE_PARTS) $(LIB_A) $(B)/client.a
+$(SIM_WHOLE): $(SIM_WHOLE_OBJECTS) $(SIM_WHOLE_PARTS) $(B)/tests/sim/whole/libraft.o $(LIB_A) $(B)/client.a
 	@echo "  LINK  $@"
 	@$(LINK) -rdynamic -o $@ $^ $(LIBS_raft) -ldl
 
