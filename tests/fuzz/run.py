@@ -139,14 +139,14 @@ def print_table(rows):
 
 
 def minimise(target, file_bytes):
-    """Of what a run has grown, the inputs that reach what the seeds do not become seeds."""
+    """Of what a run has grown, the inputs that reach an edge that no seed does become seeds."""
     kept = os.path.join(os.path.dirname(os.path.dirname(target.grown)), "merged", target.name)
     shutil.rmtree(kept, ignore_errors=True)
     os.makedirs(kept)
     for path in target.seed_paths():
         shutil.copy(path, kept)
     before = set(os.listdir(kept))
-    status, _, text = target.run(["-merge=1", f"-max_len={file_bytes}", kept, target.grown])
+    status, _, text = target.run(["-merge=1", "-use_counters=0", f"-max_len={file_bytes}", kept, target.grown])
     if status != 0:
         print(tail_of(text), flush=True)
         return True
