@@ -35,6 +35,15 @@ bool instance_is_leader(const struct instance *instance)
 	return instance != NULL && instance->raft.state == RAFT_LEADER;
 }
 
+uint64_t instance_last_term(const struct instance *instance)
+{
+	const struct raft_log *log = &instance->raft.log;
+	const struct raft_entry *entry = entry_at(
+		log, instance->raft.last_stored > log->offset ? instance->raft.last_stored : 0);
+
+	return entry != NULL ? entry->term : log->snapshot.last_term;
+}
+
 uint64_t instance_snapshot_index(const struct instance *instance)
 {
 	return instance->raft.log.snapshot.last_index;

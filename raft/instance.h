@@ -67,6 +67,8 @@ void instance_steer(struct instance *instance);
 void instance_set_trailing(struct instance *instance, uint64_t index);
 /* A member's progress on the leader; NULL: not the leader, or not a member. */
 const struct raft_progress *instance_progress(const struct instance *instance, uint64_t id);
+/* Of the last entry that is stored here. */
+uint64_t instance_last_term(const struct instance *instance);
 uint64_t instance_snapshot_index(const struct instance *instance);
 
 #endif

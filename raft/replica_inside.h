@@ -42,6 +42,8 @@ struct witness {
 	uint64_t head;    /* of the store, when something came last … */
 	int64_t since_ms; /* … and when that was */
 	int64_t after_ms; /* how long nothing may come */
+	uint64_t
+		log_bytes; /* of the log with which it caught up with its first leader; 0: it has not */
 };
 
 /* What `changed` speaks of. */
@@ -144,7 +146,7 @@ void witness_close(struct witness *witness);
 void witness_pull_begins(struct replica *replica);
 void witness_turn(struct replica *replica); /* in PULLING */
 bool witness_runs(const struct replica *replica);
-bool witness_accepts_entries(const struct replica *replica);
+bool witness_accepts_entries(struct replica *replica);
 void witness_restored(struct replica *replica, const struct manifest *manifest);
 void witness_raft_closed(struct replica *replica); /* by whoever else closed it */
 /* Any thread but the loop's: until raft is closed; from then on it stays closed until the next pull. */

@@ -135,7 +135,7 @@ static void on_raft_changed(void *arg)
 
 static bool on_accepts_entries(void *arg)
 {
-	const struct replica *replica = arg;
+	struct replica *replica = arg;
 
 	if (witness_runs(replica))
 		return !replica->disk.low && witness_accepts_entries(replica);

@@ -9,7 +9,8 @@
  *
  * As a leader it proposes its term marker, so that what is committed before is certain to the others, and
  * takes no appends. What it hears of as committed comes again from the log once the store is complete. Its log
- * cannot be shortened meanwhile, so entries are refused beyond a bound.
+ * cannot be shortened meanwhile, so entries are refused beyond a bound; but for those that a new leader's log
+ * had before its term: without them that leader would never commit anything.
  *
  * Loop thread, but for witness_end_wait.
  */
@@ -123,6 +124,7 @@ static void begin(struct replica *replica)
 
 	if (!try_begin(&replica->witness))
 		return;
+	replica->witness.log_bytes = 0;
 	log_warn("replica", "nobody has the records to pull yet: a witness meanwhile",
 		 "index=%" PRIu64 " position=%" PRIu64, replica->manifest.applied_index,
 		 replica->manifest.position);
@@ -156,13 +158,20 @@ void witness_turn(struct replica *replica)
 		begin(replica);
 }
 
-bool witness_accepts_entries(const struct replica *replica)
+bool witness_accepts_entries(struct replica *replica)
 {
-	struct raft *raft = &replica->instance->raft;
+	struct instance *instance = replica->instance;
+	struct witness *witness = &replica->witness;
+	struct raft *raft = &instance->raft;
+	uint64_t bytes = guard_log_bytes(instance->guard);
 
-	return guard_log_bytes(replica->instance->guard) <
-		       2 * replica->options.log_retained_bytes &&
-	       raft_last_index(raft) - raft->log.offset < LIMIT_LOG_ENTRIES;
+	if (raft_last_index(raft) - raft->log.offset >= LIMIT_LOG_ENTRIES)
+		return false;
+	if (instance_last_term(instance) != raft->current_term)
+		return true;
+	if (witness->log_bytes == 0)
+		witness->log_bytes = bytes;
+	return bytes < witness->log_bytes + 2 * replica->options.log_retained_bytes;
 }
 
 void witness_restored(struct replica *replica, const struct manifest *manifest)
