@@ -334,11 +334,23 @@ static int find_ids(struct machine *machine, uint32_t *found, struct error *erro
 	return 0;
 }
 
-static int read_stored(struct machine *machine, uint64_t position, struct buffer *into,
+/* The record that has the id of this write: the index, which has no checksum, says where. */
+static int read_stored(struct machine *machine, uint32_t write, struct buffer *into,
 		       struct error *error)
 {
+	uint64_t position = ARRAY(machine->positions, uint64_t)[write];
+	const uint8_t *id = id_of(&ARRAY(machine->writes, struct machine_write)[write]).data;
+
 	buffer_clear(into);
-	return machine->view.read(machine->view.arg, position, into, error);
+	int rc = machine->view.read(machine->view.arg, position, into, error);
+
+	if (rc != 0 || memcmp(record_id(into->data), id, UUID_BYTES) == 0)
+		return rc;
+	return error_set(error, -EBADMSG,
+			 "the index of event ids is damaged: at position %llu, where it has one of "
+			 "them, is another event; move this node's data away, start it empty as a "
+			 "non-voter, and let it sync from its peers",
+			 (unsigned long long)position);
 }
 
 static bool is_one_run(struct machine *machine)
@@ -363,7 +375,7 @@ static int compare_run(struct machine *machine, bool *same, struct outcome *outc
 
 	for (uint32_t i = 0; i < count; i++) {
 		struct machine_target *target = &targets[writes[i].target];
-		int rc = read_stored(machine, positions[i], &machine->stored, error);
+		int rc = read_stored(machine, i, &machine->stored, error);
 
 		if (rc != 0)
 			return rc;
@@ -390,7 +402,7 @@ static int answer_conflict(struct machine *machine, struct outcome *outcome, str
 	while (positions[index] == 0)
 		index++;
 	ASSERT(index < COUNT(machine->positions, uint64_t));
-	int rc = read_stored(machine, positions[index], &machine->conflict, error);
+	int rc = read_stored(machine, index, &machine->conflict, error);
 	if (rc != 0)
 		return rc;
 	const uint8_t *record = machine->conflict.data;

@@ -461,6 +461,27 @@ static void a_question_without_an_answer_decides_nothing(void **state)
 	world_close(&world);
 }
 
+/* A flipped bit: neither a duplicate of another event nor a conflict with it. */
+static void an_id_that_leads_to_another_event_is_damage(void **state)
+{
+	static const struct ask asks[] = {
+		{.events = {{.stream = SUBJECT, .id = 1}}},
+		{.events = {{.stream = SUBJECT, .id = 1}, {.stream = SUBJECT, .id = 77}}},
+	};
+	struct world world;
+
+	(void)state;
+	world_init(&world);
+	append_one(&world, SUBJECT, 1);
+	append_one(&world, SUBJECT, 2);
+	world.id_index_off = 1;
+	for (size_t i = 0; i < COUNT_OF(asks); i++) {
+		assert_int_equal(world_try(&world, &asks[i]), -EBADMSG);
+		assert_non_null(strstr(world.error.message, "event ids is damaged: at position 2"));
+	}
+	world_close(&world);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -470,6 +491,7 @@ int main(void)
 		cmocka_unit_test(checks_alone_are_told_the_head),
 		cmocka_unit_test(ids_that_are_stored_decide_first),
 		cmocka_unit_test(the_first_rule_that_applies_wins),
+		cmocka_unit_test(an_id_that_leads_to_another_event_is_damage),
 		cmocka_unit_test(a_question_without_an_answer_decides_nothing),
 	};
 
