@@ -38,6 +38,9 @@
 	X(LOG_NOT_SYNCED, "a power cut takes entries that were told to be stored")                 \
 	X(SNAPSHOT_NOT_FLUSHED, "a snapshot is taken before the store is flushed")                 \
 	X(NEWER_NOT_TAKEN, "a pulled hole does not ask for the manifest of the peer")              \
+	X(VOTE_NOT_LENT, "a member that does not know yet that it is a voter gives no vote")       \
+	X(RECORD_UNCHECKED, "a record is read although it does not give its running hash")         \
+	X(ROW_UNCHECKED, "a row or a chunk is read although its checksum is another")              \
 	X(PULLED_NOT_NOTED, "a store goes ahead of its log, and the hard state does not say why")
 
 /* Those that show in whole nodes and their clients (`make sim-whole-mutants`). */

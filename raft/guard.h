@@ -27,7 +27,8 @@ enum guard_row {
 	GUARD_FAILSTOP = 1 << 8, /* an append that failed stops the node */
 	GUARD_PAYLOAD = 1 << 9,  /* payloads are checked when they are loaded */
 	GUARD_MEMORY = 1 << 10,  /* our own record of term, vote and synced index rules at load */
-	GUARD_MEMBERS = 1 << 11, /* a change of members is taken back by our own copy */
+	GUARD_MEMBERS = 1 << 11, /* a change of members is taken back by our own copy;
+				  * a member that does not know that it is a voter votes */
 	GUARD_BATCH = 1 << 12,   /* entries that are loaded own their memory, one by one */
 	GUARD_ELECT = 1 << 13,   /* a leader that is gone is not followed; a stall is not its end */
 	GUARD_ALL = (1 << 14) - 1,
@@ -111,7 +112,8 @@ void guard_tell_commit(struct guard *guard);
 
 struct guard_counters {
 	uint64_t clamped, dropped, barriers, held_results, held_appends, trimmed, jumped,
-		votes_raised, flow_refused, stripped, leaders_gone, resigned, commits_told;
+		votes_raised, flow_refused, stripped, leaders_gone, resigned, commits_told,
+		votes_lent;
 };
 void guard_get_counters(const struct guard *guard, struct guard_counters *counters);
 

@@ -192,6 +192,8 @@ void guard_members_loaded(struct guard *guard, const struct raft_snapshot *snaps
 void guard_members_watch(struct guard *guard);
 /* Entries from `index` on are about to be truncated. */
 void guard_members_take_back(struct guard *guard, raft_index index);
+/* This node as its own log knows it, when it is a member without a vote; else NULL. */
+struct raft_server *guard_members_non_voter(struct guard *guard);
 void guard_members_close(struct guard *guard);
 
 #endif

@@ -8,6 +8,13 @@
  * So the guard takes it back itself, before libraft sees the message that truncates: from the entry if
  * it is there, else from a copy. Two copies are enough: a leader makes a change only when the one before
  * is committed, so at most the newest one can ever be taken back.
+ *
+ * And votes of a member that does not know yet that it is a voter. A leader counts it as one as soon as
+ * it has the change in its log. If the leader ends before the change has reached the new voter, those who
+ * have it may need this one's vote; libraft 0.15 gives none, and nobody leads until the old leader
+ * returns. In Raft, who may vote is up to the candidate's configuration alone: a vote of one that is no
+ * voter there is not counted, by libraft neither. So a standby or spare answers as a voter does. A node
+ * that is no member by its own log does not: it may have lost that log.
  */
 #include "raft/guard_internal.h"
 #include "raft/wire.h"
@@ -114,6 +121,18 @@ void guard_members_take_back(struct guard *guard, raft_index truncated)
 	raft->configuration = configuration;
 	raft->configuration_index = index;
 	raft->configuration_uncommitted_index = 0;
+}
+
+struct raft_server *guard_members_non_voter(struct guard *guard)
+{
+	struct raft_configuration *configuration = &guard->raft->configuration;
+
+	for (unsigned i = 0; i < configuration->n; i++)
+		if (configuration->servers[i].id == guard->raft->id)
+			return configuration->servers[i].role == RAFT_VOTER
+				       ? NULL
+				       : &configuration->servers[i];
+	return NULL;
 }
 
 void guard_members_close(struct guard *guard)

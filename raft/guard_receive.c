@@ -9,10 +9,13 @@
  *   entries that conflict with ours during a put or truncation stripped: a heartbeat remains
  *   entries while this node takes none                         stripped
  *   entries below our snapshot                                 trimmed to begin behind it
+ *   a vote asked of a member that has none     answered as a voter does (guard_members.c)
  *   a commit index beyond the request                          lowered to the end of the request
  *   an AppendEntries result before our barrier is stored       kept until it is (guard_append.c)
  */
 #include "raft/guard_internal.h"
+
+#include "base/mutant.h"
 
 #include <string.h>
 
@@ -167,6 +170,25 @@ static void prepare_append(struct guard *guard, struct raft_append_entries *appe
 		append->leader_commit = end;
 }
 
+/* ---- votes ---- */
+
+/* libraft looks at the role only to refuse, and changes no configuration while it answers. */
+static void receive_as_voter(struct guard *guard, struct raft_message *message)
+{
+	bool lends = guard_has(guard, GUARD_MEMBERS) && !MUTANT(VOTE_NOT_LENT);
+	struct raft_server *self = lends ? guard_members_non_voter(guard) : NULL;
+	int role = self != NULL ? self->role : RAFT_VOTER;
+
+	if (self != NULL)
+		self->role = RAFT_VOTER;
+	guard->receive(&guard->io, message);
+	if (self == NULL)
+		return;
+	ASSERT(self->id == guard->raft->id);
+	self->role = role;
+	guard->counters.votes_lent++;
+}
+
 /* ---- the door ---- */
 
 void guard_receive(struct raft_io *inner, struct raft_message *message)
@@ -202,7 +224,10 @@ void guard_receive(struct raft_io *inner, struct raft_message *message)
 	struct raft_message answering = *message;
 
 	guard->answering = &answering;
-	guard->receive(&guard->io, message);
+	if (message->type == RAFT_IO_REQUEST_VOTE)
+		receive_as_voter(guard, message);
+	else
+		guard->receive(&guard->io, message);
 	guard->answering = NULL;
 	guard_after_event(guard);
 }
