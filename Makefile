@@ -164,7 +164,7 @@ help:
 	@echo "make soak       memory of the nodes at full load, with slow ones among them    SECONDS=600"
 	@echo "make bench-peers  the same work on annal, NATS, etcd, PostgreSQL, Redis   PEERS= ROWS="
 	@echo "make bench-pairs  a build that was kept and this one, in turns    BEFORE=DIR ROWS= PAIRS=4"
-	@echo "make sim        nodes in the simulator         SEEDS=1-5000"
+	@echo "make sim        nodes in the simulator         SEEDS=1-5000, or SIM_SECONDS=600"
 	@echo "make sim-mutants    planted defects, which the simulator must find"
 	@echo "make sim-whole  whole nodes and clients, simulated   SEEDS=1-200"
 	@echo "make sim-whole-mutants   planted defects, which sim-whole must find"

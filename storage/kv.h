@@ -124,6 +124,13 @@ void kv_memory_disk_free(struct kv_memory_disk *disk); /* after every kv on it i
 struct kv *kv_memory_open(struct kv_memory_disk *disk);
 /* The `commits`-th commit from now on (1: the next) fails with -EIO and leaves nothing; 0: never. */
 void kv_memory_disk_fail(struct kv_memory_disk *disk, uint64_t commits);
+/* While it is full, each commit fails with -ENOSPC and leaves nothing. */
+void kv_memory_disk_fill(struct kv_memory_disk *disk, bool full);
+/* No commit fails any more. */
+void kv_memory_disk_calm(struct kv_memory_disk *disk);
+/* One bit of a value flips; which one follows from the number. No transaction is open. The table that
+ * has it; KV_TABLE_COUNT: all are empty. */
+enum kv_table kv_memory_disk_flip(struct kv_memory_disk *disk, uint64_t number);
 
 /* ---- doors ---- */
 

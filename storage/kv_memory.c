@@ -32,6 +32,7 @@ struct kv_memory_disk {
 	pthread_mutex_t writer; /* held during a write transaction */
 	struct version *tables[KV_TABLE_COUNT];
 	uint64_t fail_in; /* commits */
+	bool full;
 };
 
 struct memory_kv {
@@ -165,6 +166,53 @@ void kv_memory_disk_fail(struct kv_memory_disk *disk, uint64_t commits)
 	pthread_mutex_unlock(&disk->lock);
 }
 
+void kv_memory_disk_fill(struct kv_memory_disk *disk, bool full)
+{
+	pthread_mutex_lock(&disk->lock);
+	disk->full = full;
+	pthread_mutex_unlock(&disk->lock);
+}
+
+void kv_memory_disk_calm(struct kv_memory_disk *disk)
+{
+	kv_memory_disk_fail(disk, 0);
+	kv_memory_disk_fill(disk, false);
+}
+
+/* Readers of another version share the entry: it is copied first. */
+static void flip_bit(struct entry **place, uint64_t bit)
+{
+	struct entry *entry = entry_new(entry_key(*place), entry_value(*place));
+
+	entry->bytes[entry->key_size + bit / 8] ^= (uint8_t)(1u << bit % 8);
+	entry_release(*place);
+	*place = entry;
+}
+
+enum kv_table kv_memory_disk_flip(struct kv_memory_disk *disk, uint64_t number)
+{
+	uint64_t bits = 0;
+
+	for (int table = 0; table < KV_TABLE_COUNT; table++)
+		for (size_t i = 0; i < disk->tables[table]->count; i++)
+			bits += 8 * disk->tables[table]->entries[i]->value_size;
+	if (bits == 0)
+		return KV_TABLE_COUNT;
+	number %= bits;
+	for (unsigned table = 0; table < KV_TABLE_COUNT; table++) {
+		for (size_t i = 0; i < disk->tables[table]->count; i++) {
+			struct entry **entry = &disk->tables[table]->entries[i];
+
+			if (number < 8 * (*entry)->value_size) {
+				flip_bit(entry, number);
+				return (enum kv_table)table;
+			}
+			number -= 8 * (*entry)->value_size;
+		}
+	}
+	return KV_TABLE_COUNT;
+}
+
 /* ---- transactions ---- */
 
 static struct kv_memory_disk *disk_of(struct kv *kv)
@@ -262,6 +310,15 @@ static bool disk_fails_now(struct kv_memory_disk *disk)
 	return fails;
 }
 
+static bool disk_is_full(struct kv_memory_disk *disk)
+{
+	pthread_mutex_lock(&disk->lock);
+	bool full = disk->full;
+
+	pthread_mutex_unlock(&disk->lock);
+	return full;
+}
+
 static int memory_commit(struct kv_txn *base, struct error *error)
 {
 	struct memory_txn *txn = (struct memory_txn *)base;
@@ -269,6 +326,10 @@ static int memory_commit(struct kv_txn *base, struct error *error)
 	struct version *merged[KV_TABLE_COUNT] = {0};
 
 	ASSERT(base->write);
+	if (disk_is_full(disk)) {
+		memory_abort(base);
+		return error_set_errno(error, ENOSPC, "commit to memory, as the test asked for");
+	}
 	if (disk_fails_now(disk)) {
 		memory_abort(base);
 		return error_set_errno(error, EIO, "commit to memory, as the test asked for");

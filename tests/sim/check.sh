@@ -24,13 +24,14 @@ expect() {
 
 # One of the seeds must show a violation without the row; all of them must be clean with it.
 row_is_missed() {
-	local row=$1 nodes=$2 seed missed=1
-	shift 2
+	local row=$1 nodes=$2 seed missed=1 form=()
+	eval "form=(--nodes $nodes $3)" # quoted as a shell has it: names of faults have blanks
+	shift 3
 	for seed in "$@"; do
-		"$sim" --one "$seed" --nodes "$nodes" || return 1
+		"$sim" --one "$seed" "${form[@]}" || return 1
 		[ "$missed" -eq 0 ] && continue
 		# A crash of libraft is a violation, too: run it as a range, which survives that.
-		"$sim" --seeds "$seed" --nodes "$nodes" --rows "all-$row" --expect-violation &&
+		"$sim" --seeds "$seed" "${form[@]}" --rows "all-$row" --expect-violation &&
 			missed=0
 	done
 	return "$missed"
@@ -49,13 +50,27 @@ other_seed_differs() {
 		"$("$sim" --one 2 --nodes 3 | sed 's/.*trace hash//')" ]
 }
 
+# A failing seed, made smaller: the command that is printed fails in the same way, with fewer strikes.
+shrinks() {
+	local row=$1 seed=$2 nodes=$3 output again
+	output=$("$sim" --shrink "$seed" --nodes "$nodes" --seconds 8 --rows "all-$row") || return 1
+	echo "$output"
+	again=$(sed -n 's/^ *again: sim //p' <<<"$output")
+	eval "set -- $again" # quoted by the simulator: names of faults have blanks
+	output=$("$sim" "$@" --expect-violation) || return 1
+	tail -n 3 <<<"$output"
+	[ "$(grep -c 'nemesis, strike' <<<"$output")" -le 3 ]
+}
+
 expect "120 seeds of 3 and of 5 nodes hold" "$sim" --seeds 1-120
 expect "without the guard, 10 seeds do not" "$sim" --seeds 1-10 --rows none --expect-violation
-while read -r row nodes seeds; do
+while IFS='|' read -r line form; do
+	read -r row nodes seeds <<<"$line"
 	[[ $row == \#* || -z $row ]] && continue
 	# shellcheck disable=SC2086  # the seeds are words
-	expect "without row $row, a cluster fails" row_is_missed "$row" "$nodes" $seeds
+	expect "without row $row, a cluster fails" row_is_missed "$row" "$nodes" "$form" $seeds
 done <"$here/regressions"
+expect "a failing seed is made smaller" shrinks clamp 3 3
 expect "a seed of 3 nodes runs the same way twice" same_twice 7 3
 expect "a seed of 5 nodes runs the same way twice" same_twice 8 5
 expect "another seed is another run" other_seed_differs

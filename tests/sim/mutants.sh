@@ -36,9 +36,12 @@ while IFS=$'\t' read -r name text; do
 	found_by "$name" "$text" --mutant "$name" --seeds "1-$((runs / 2))"
 done < <("$sim" --mutants)
 # What some rows prevent is rare: their runs begin at a seed that is known (regressions).
-while read -r row nodes seeds; do
+while IFS='|' read -r line arguments; do
+	read -r row nodes seeds <<<"$line"
 	[[ $row == \#* || -z $row ]] && continue
-	found_by "row $row" "the guard without it, from seed ${seeds%% *} on" --rows "all-$row" --nodes "$nodes" \
+	form=()
+	eval "form=(--rows all-$row --nodes $nodes $arguments)" # quoted as a shell has it
+	found_by "row $row" "the guard without it, from seed ${seeds%% *} on" "${form[@]}" \
 		--seeds "${seeds%% *}-$((${seeds%% *} + runs))"
 done <"$here/regressions"
 echo "$((found + missed)) planted, $found found, $missed not"

@@ -1,6 +1,7 @@
 # The simulator: libraft with the guard under faults, in virtual time.
 SIM := $(B)/sim
 SEEDS ?= 1-1000
+SIM_SECONDS ?=
 SIM_OBJECTS := $(patsubst %.c,$(B)/%.o,$(wildcard tests/sim/*.c))
 
 $(SIM): $(SIM_OBJECTS) $(B)/node/pull_page.o $(WITH_raft)
@@ -9,11 +10,16 @@ $(SIM): $(SIM_OBJECTS) $(B)/node/pull_page.o $(WITH_raft)
 
 .PHONY: sim sim-check
 sim: $(SIM)
-	@$(SIM) --seeds $(SEEDS) $(ARGS)
+	@$(SIM) --seeds $(SEEDS) $(if $(SIM_SECONDS),--for $(SIM_SECONDS)) $(ARGS)
 
 # The share of `make check`: seeds that must pass, and seeds that must fail without the guard.
 sim-check: $(SIM)
 	@tests/sim/check.sh $(SIM)
+
+# Seeds for each row of the guard, after a change that gives runs another course: tests/sim/regressions.
+.PHONY: sim-rows
+sim-rows: $(SIM)
+	@tests/sim/rows.sh $(SIM)
 
 # A build with planted defects, each of which must be found (base/mutant.h).
 MUTANT_RUNS ?= 200

@@ -28,23 +28,31 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#define SIM_NODES         6 /* the initial ones and one that may be added */
+#define SIM_REPLACEMENTS  3                      /* of members whose disk is gone */
+#define SIM_NODES         (6 + SIM_REPLACEMENTS) /* the initial ones, one that may be added, … */
 #define SIM_INDEXES       (1u << 17)
 #define SIM_TERMS         4096u
 #define SIM_MESSAGE_BYTES 256
 #define SIM_MS            UINT64_C(1000) /* times are in µs */
 #define SIM_SECOND        UINT64_C(1000000)
+#define SIM_FAULTS_US     (20 * SIM_SECOND) /* how long faults go on */
+#define SIM_STRIKES       4096u             /* of the nemesis, that can be chosen */
 
 /* After the last fault, a write must be acknowledged and be applied everywhere within this. */
 #define SIM_CONVERGE_US (10 * SIM_SECOND)
 /* When nodes must pull from each other as witnesses first. */
 #define SIM_CONVERGE_WITNESS_US (25 * SIM_SECOND)
+/* When a member must be replaced by a new one first. */
+#define SIM_CONVERGE_REPLACE_US (30 * SIM_SECOND)
 /* Then the load goes on for this long, and nothing may wait longer than that. */
 #define SIM_AFTERMATH_US (2 * SIM_SECOND)
 /* Then one leader's process ends for so long; long before, another one leads. */
 #define SIM_FAIL_OVER_DOWN_US (3 * SIM_SECOND)
 /* Then, in some seeds, the leader's disk stalls for so many election timeouts. */
 #define SIM_STALL_TIMEOUTS 12u
+/* A leader finds where a follower's log meets its own in as many steps as there were terms, and some: the
+ * follower's log may change meanwhile. */
+#define SIM_WALK_STEPS 8u
 /* Without load, all members have the same state within this. */
 #define SIM_SILENCE_US (8 * SIM_SECOND)
 
@@ -65,15 +73,28 @@ enum sim_fault {
 	FAULT_DELAY,      /* slow links for a while */
 	FAULT_STALL,      /* a disk does nothing for a while */
 	FAULT_SLOW_DISK,
-	FAULT_PAUSE,    /* a process is stopped */
-	FAULT_TRANSFER, /* leadership handed over */
-	FAULT_WRITE,    /* an append fails */
-	FAULT_LAG,      /* a store applies nothing for a while */
-	FAULT_MEMBER,   /* membership changes */
-	FAULT_COMMIT,   /* a transaction of the store fails */
+	FAULT_PAUSE,      /* a process is stopped */
+	FAULT_TRANSFER,   /* leadership handed over */
+	FAULT_WRITE,      /* an append fails */
+	FAULT_LAG,        /* a store applies nothing for a while */
+	FAULT_MEMBER,     /* membership changes */
+	FAULT_COMMIT,     /* a transaction of the store fails */
+	FAULT_RING,       /* each node hears two of the others, or one of two */
+	FAULT_FULL,       /* a disk takes no more; counted for each write that meets it */
+	FAULT_LOW,        /* a disk is nearly full: the node takes no more entries */
+	FAULT_JUMP,       /* a wall clock is set */
+	FAULT_RATE,       /* a clock is fast or slow */
+	FAULT_LATE,       /* a message arrives after its connection has ended */
+	FAULT_LOST,       /* a disk is gone: the member is replaced by a new one */
+	FAULT_FLIP_LOG,   /* a bit of the log flips at rest, or an open segment is cut by one */
+	FAULT_FLIP_STATE, /* the same, of libraft's metadata or snapshot */
+	FAULT_FLIP_STORE, /* the same, of the tables */
 	FAULT_COUNT,
 };
+#define SIM_KINDS_ALL ((UINT64_C(1) << FAULT_COUNT) - 1)
 const char *sim_fault_name(enum sim_fault fault);
+/* It strikes by itself, or is counted when it is met: not by the nemesis when it chooses it. */
+bool sim_fault_is_delayed(enum sim_fault fault);
 
 /* ---- what each seed draws for itself (sim_profile.c) ---- */
 
@@ -97,6 +118,10 @@ struct sim_profile {
 	uint32_t pull_records; /* of a page, at most */
 	size_t pull_bytes;
 	unsigned trim_chance, flush_chance; /* out of 1000: after a flush; after applying */
+	/* Limits, as small as they go in some seeds. */
+	bool single;              /* batches of one: append, write, command at a time */
+	bool single_frames;       /* messages of one entry */
+	unsigned segment_entries; /* the log is cut at its front by so many at once */
 };
 
 /* What one seed came to; also what a worker hands to its parent. */
@@ -107,6 +132,8 @@ struct sim_outcome {
 	char message[SIM_MESSAGE_BYTES];
 	uint64_t trace_hash, events;
 	uint64_t virtual_us;
+	uint64_t strikes;        /* of the nemesis */
+	uint64_t longest_walk;   /* steps */
 	uint64_t converged_us;   /* after the last fault */
 	uint64_t failed_over_us; /* after the end of one leader, in the calm; 0: not tried */
 	uint64_t acknowledged, unknown, refused;
@@ -114,19 +141,40 @@ struct sim_outcome {
 	uint64_t witnesses;
 	uint64_t stops; /* nodes that stopped themselves */
 	uint64_t member_changes;
+	uint64_t replaced;        /* members under a new id */
+	uint64_t damage_at_start; /* flipped bits, found at a start */
+	uint64_t damage_later;    /* the same, found when they were met */
 	uint64_t faults[FAULT_COUNT];
 	uint64_t seen[SEEN_COUNT];
 	uint64_t appends, records; /* decided; stored */
 	struct guard_counters guard;
 };
 
+/* Which seed, and how much of it: a seed that fails may do so in a smaller form, too. */
 struct sim_options {
 	uint64_t seed;
-	unsigned nodes;   /* 3 or 5 */
-	unsigned seconds; /* of faults */
+	unsigned nodes; /* 3 or 5 */
 	unsigned rows;
+	uint64_t faults_us; /* SIM_FAULTS_US */
+	uint64_t kinds;     /* of faults, by number: SIM_KINDS_ALL */
+	unsigned load;      /* one in so many writes: 1 */
+	bool no_reads;      /* no linearizable ones */
+	bool chosen;        /* only these strikes, by number from 1 */
+	uint8_t strikes[SIM_STRIKES / 8];
 	bool trace; /* print each event */
 };
+
+static inline void sim_strike_choose(struct sim_options *options, unsigned number)
+{
+	ASSERT(number < SIM_STRIKES);
+	options->strikes[number / 8] |= (uint8_t)(1u << number % 8);
+}
+
+static inline bool sim_strike_chosen(const struct sim_options *options, uint64_t number)
+{
+	return !options->chosen ||
+	       (number < SIM_STRIKES && (options->strikes[number / 8] & 1u << number % 8) != 0);
+}
 
 /* ---- planted defects (sim_mutant.c): base/mutant.h ---- */
 
@@ -186,6 +234,7 @@ struct sim_disk_request;
 
 struct sim_disk {
 	/* Durable. */
+	bool formed; /* bootstrapped */
 	raft_term term;
 	raft_id vote;
 	struct hardstate saved;
@@ -198,14 +247,17 @@ struct sim_disk {
 	struct sim_disk_request *first, **last;
 	unsigned writing; /* requests from the first on that are in the write under way */
 	uint64_t stalled_until, slow_until;
-	unsigned failing; /* writes to come that fail */
-	bool broken;      /* the write under way has failed */
+	uint64_t full_until;          /* it takes no more */
+	uint64_t low_from, low_until; /* the node knows that it is nearly full */
+	unsigned failing;             /* writes to come that fail */
+	bool broken;                  /* the write under way has failed */
 };
 
 void sim_disk_reset(struct sim_node *node); /* at boot: nothing is under way */
 void sim_disk_crash(struct sim_node *node, bool power);
 void sim_disk_cancel(
 	struct sim_node *node); /* closing: the write under way ends, callbacks get canceled */
+bool sim_disk_is_low(const struct sim_node *node);
 void sim_disk_fill_io(struct raft_io *io);
 struct hardstate_keeper sim_disk_keeper(struct sim_node *node);
 void sim_snapshot_copy(const struct raft_snapshot *from, struct sim_snapshot *to);
@@ -215,6 +267,13 @@ void sim_configuration_copy(const struct raft_configuration *from, struct raft_c
 
 /* ---- network (sim_network.c): connections that keep their order, break, and fill up ---- */
 
+/* A leader looks for where a follower's log meets its own, from one rejection to the next. */
+struct sim_walk {
+	raft_term term;
+	raft_index rejected; /* 0: it is over */
+	unsigned steps;      /* further back */
+};
+
 struct sim_link {
 	unsigned cuts;       /* partitions that cover it */
 	uint64_t connection; /* counts up when it breaks */
@@ -222,11 +281,13 @@ struct sim_link {
 	uint64_t slow_until;
 	size_t queued_bytes; /* sent, not arrived */
 	size_t unsent_bytes; /* the same, and libraft's send is not done yet */
+	struct sim_walk walk;
 };
 
 void sim_network_fill_io(struct raft_io *io);
-void sim_network_reset(struct sim_node *node); /* all its connections break */
-void sim_network_boot(struct sim_node *node);  /* nothing is under way from it */
+/* All its connections break, or are closed by a process that goes on. */
+void sim_network_reset(struct sim_node *node, bool closed);
+void sim_network_boot(struct sim_node *node); /* nothing is under way from it */
 void sim_network_cancel(struct sim_node *node);
 
 /* ---- store (sim_store.c): the real one on a disk in memory; apply thread, flush, trim ---- */
@@ -269,7 +330,8 @@ struct sim_store {
 };
 
 struct fsm_downstream sim_store_downstream(struct sim_node *node);
-void sim_store_open(struct sim_node *node);  /* a process begins */
+/* A process begins; false: what is on disk is damaged, and refused. */
+bool sim_store_open(struct sim_node *node);
 void sim_store_reset(struct sim_node *node); /* raft begins */
 bool sim_store_accepts_entries(void *arg);
 /* Whether the worker that takes a snapshot need not wait any more. */
@@ -302,6 +364,22 @@ struct sim_get {
 
 struct sim_message;
 
+/* A node's own clock: monotonic time runs at its rate, the wall clock is somewhere else besides. */
+struct sim_clock {
+	uint64_t since, local_us; /* at `since` of the simulated time, it showed local_us */
+	unsigned rate;            /* out of 1000 */
+	int64_t wall_ns;          /* of the wall clock, beside its time */
+};
+
+/* What a flipped bit must come to (sim_damage.c). */
+struct sim_damage {
+	enum sim_fault fault;
+	bool refused;   /* a start must be refused */
+	bool met;       /* it was, or the node stopped later */
+	raft_term term; /* what libraft's metadata said before */
+	raft_id vote;
+};
+
 struct sim_node {
 	struct sim *sim;
 	unsigned number; /* 1… : also its id and address */
@@ -310,8 +388,11 @@ struct sim_node {
 	bool paused;
 	bool witness; /* runs raft, but applies nothing and takes no writes */
 	bool gone;    /* stays down in the calm */
-	bool dying;   /* crashes when the event ends; every call of its raft_io fails */
-	bool failed;  /* it has told us to stop it */
+	bool lost;    /* its disk is gone or found to be damaged: it never comes back */
+	bool damaged; /* a bit of its disk has flipped */
+	struct sim_damage damage;
+	bool dying;  /* crashes when the event ends; every call of its raft_io fails */
+	bool failed; /* it has told us to stop it */
 	struct error failure;
 	char address[16];
 
@@ -334,7 +415,7 @@ struct sim_node {
 	struct sim_disk disk;
 	struct sim_store store;
 	struct barrier barrier;
-	int64_t clock_offset; /* ns: of its clock, in this life */
+	struct sim_clock clock;
 
 	/* For the checks. */
 	raft_index seen_commit;
@@ -344,12 +425,18 @@ struct sim_node {
 void sim_node_boot(struct sim_node *node, bool witness);
 void sim_node_close(struct sim_node *node); /* raft, to pull */
 void sim_node_crash(struct sim_node *node, enum sim_fault fault);
+/* It stops itself, and starts again, or is lost when its disk is damaged. */
+void sim_node_stop(struct sim_node *node);
 void sim_node_restart_in(struct sim_node *node, uint64_t delay);
 /* After anything that called into libraft for this node. */
 void sim_node_after(struct sim_node *node);
 bool sim_node_leads(const struct sim_node *node);
 bool sim_node_is_up(const struct sim_node *node);
 struct sim_node *sim_leader(struct sim *sim); /* NULL: none */
+/* What its own clock shows, and how long it takes until that has gone on by so much. */
+uint64_t sim_node_time_us(const struct sim_node *node);
+uint64_t sim_node_lasting(const struct sim_node *node, uint64_t local_us);
+void sim_node_set_rate(struct sim_node *node, unsigned rate);
 /* The others hear that its process has ended, or (a false alarm) believe so. */
 void sim_node_tell_gone(struct sim_node *node);
 static inline struct sim_node *sim_node_of(struct raft_io *io)
@@ -392,7 +479,32 @@ bool sim_client_propose_marker(struct sim_node *node, raft_term term);
 /* A marker for who waits to read, if one is wanted. */
 void sim_client_pump(struct sim_node *node);
 
+/* ---- links (sim_cut.c) ---- */
+
+void sim_cut_isolate(struct sim *sim, const struct sim_node *node, uint64_t until);
+void sim_cut_pair(struct sim *sim, unsigned from, unsigned to, bool both, uint64_t until);
+void sim_cut_ring(struct sim *sim, uint64_t until);
+
+/* ---- members (sim_members.c): changes, transfers, replacing what is lost ---- */
+
+/* Once the leader's log is quiet; false: there is no leader, or it is busy with such a thing. */
+bool sim_members_begin(struct sim *sim, enum sim_fault fault);
+/* A member that will never come back: an operator replaces it by a new node. */
+void sim_members_lost(struct sim_node *node);
+/* One at a time may be lost or damaged: a majority must have its disks. */
+bool sim_members_may_lose(const struct sim *sim, const struct sim_node *node);
+
+/* ---- flipped bits at rest (sim_damage.c) ---- */
+
+/* False: there is nothing to flip. The node is down. */
+bool sim_damage_flip(struct sim_node *node, enum sim_fault fault);
+/* raft_start of a damaged node has ended, and was refused if it had to be. */
+void sim_damage_started(struct sim_node *node, int status);
+/* The store or the log of a node failed: true when a flipped bit may be why. Then the node stops. */
+bool sim_damage_met(struct sim_node *node, const struct error *error);
+
 void sim_nemesis_start(struct sim *sim);
+bool sim_nemesis_may(const struct sim *sim, enum sim_fault fault); /* the form of the seed has it */
 void sim_nemesis_leader(struct sim_node *node); /* it has just become one, or changed members */
 void sim_nemesis_calm(struct sim *sim);         /* heal everything */
 
@@ -414,6 +526,9 @@ void sim_check_applied(struct sim_node *node, const struct sim_command *command)
 /* The store is where others were at that index. */
 void sim_check_state(struct sim_node *node);
 void sim_check_term(struct sim_node *node, raft_term term, raft_id vote);
+/* A result is on its way to the leader; `walk` is that of the link. */
+void sim_check_walk(struct sim_node *follower, struct sim_walk *walk,
+		    const struct raft_append_entries_result *result);
 void sim_check_manifest(struct sim_node *node, const struct manifest *manifest);
 void sim_check_converged(struct sim *sim);
 bool sim_everybody_has(const struct sim *sim, uint64_t index);
@@ -442,7 +557,7 @@ struct sim {
 	uint64_t now;
 	struct sim_queue queue;
 	struct sim_node nodes[SIM_NODES + 1]; /* from 1 */
-	unsigned node_count;                  /* with the one that may be added */
+	unsigned node_count;                  /* with those that may be added */
 	struct sim_link links[SIM_NODES + 1][SIM_NODES + 1];
 	struct sim_outcome outcome;
 
@@ -450,6 +565,10 @@ struct sim {
 	uint64_t calm_since, converged_at;
 	uint64_t answers_since;   /* what is proposed from then on is answered */
 	unsigned gone;            /* nodes that stay down in the calm */
+	struct sim_node *lost;    /* to be replaced, or NULL */
+	struct sim_node *damaged; /* and not found to be, or NULL */
+	unsigned losses;          /* members that were ever lost */
+	unsigned losses_at_calm;
 	bool quiet;               /* the client has stopped */
 	struct sim_write *writes; /* by id, from 1 */
 	uint64_t write_count, write_capacity;

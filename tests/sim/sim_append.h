@@ -150,7 +150,13 @@ struct sim_decided {
 	X(PULL_NEWER, "newer manifest taken")                                                      \
 	X(PULL_AGAIN, "start while records were being pulled")                                     \
 	X(COMMIT_FAILED, "commit of the store that failed")                                        \
-	X(STORE_FULL, "store that was full")
+	X(STORE_FULL, "store that was full")                                                       \
+	X(LIMIT_TAIL, "seeds with a tail of three records")                                        \
+	X(LIMIT_BATCH, "seeds with batches of one")                                                \
+	X(LIMIT_FRAME, "seeds with messages of one entry")                                         \
+	X(LIMIT_SEGMENT, "seeds with segments of one entry")                                       \
+	X(LIMIT_LOG, "seeds that keep a log of one entry")                                         \
+	X(LIMIT_PAGE, "seeds with pulled pages of one record")
 
 enum sim_seen {
 #define X(name, text) SEEN_##name,

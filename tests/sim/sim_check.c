@@ -165,6 +165,29 @@ void sim_check_term(struct sim_node *node, raft_term term, raft_id vote)
 			      node->number, disk->vote, vote, term);
 }
 
+/* Each step takes a heartbeat. It must go back by a term at least, not by an entry: else a follower whose
+ * log has some hundred entries of terms that are over does not agree for as many heartbeats. */
+void sim_check_walk(struct sim_node *follower, struct sim_walk *walk,
+		    const struct raft_append_entries_result *result)
+{
+	struct sim *sim = follower->sim;
+
+	if (result->rejected == 0 || result->term != walk->term)
+		*walk = (struct sim_walk){.term = result->term};
+	if (result->rejected == 0 || (walk->rejected != 0 && result->rejected >= walk->rejected))
+		return;
+	walk->steps += walk->rejected != 0;
+	walk->rejected = result->rejected;
+	if (walk->steps > sim->outcome.longest_walk)
+		sim->outcome.longest_walk = walk->steps;
+	if (walk->steps > sim->outcome.elections + SIM_WALK_STEPS)
+		sim_violation(
+			sim,
+			"node %u was asked for one entry before the other, %u times, although "
+			"there were %" PRIu64 " terms only",
+			follower->number, walk->steps, sim->outcome.elections);
+}
+
 void sim_check_manifest(struct sim_node *node, const struct manifest *manifest)
 {
 	const struct sim_truth *truth = &node->sim->truth[manifest->applied_index];
@@ -208,7 +231,7 @@ static bool member_has(const struct sim *sim, const struct raft_server *server, 
 {
 	const struct sim_node *node = &sim->nodes[server->id];
 
-	return server->role == RAFT_SPARE || node->gone ||
+	return server->role == RAFT_SPARE || node->gone || node->lost ||
 	       (sim_node_is_up(node) && node->store.applied.index >= index);
 }
 
@@ -233,6 +256,9 @@ void sim_check_converged(struct sim *sim)
 		sim->outcome.converged_us = sim->now - sim->calm_since;
 	}
 	uint64_t allowed = sim->outcome.witnesses > 0 ? SIM_CONVERGE_WITNESS_US : SIM_CONVERGE_US;
+
+	if (sim->losses_at_calm < sim->losses || sim->lost != NULL)
+		allowed = SIM_CONVERGE_REPLACE_US;
 
 	if (sim->converged_at == 0 && sim->now - sim->calm_since > allowed)
 		sim_violation(sim, "%s within %u s after the last fault",
@@ -266,6 +292,7 @@ static void check_same(struct sim *sim)
 		const struct sim_state *expected = &sim->nodes[leader->id].store.applied;
 
 		if (server->role != RAFT_SPARE && !sim->nodes[server->id].gone &&
+		    !sim->nodes[server->id].lost &&
 		    (state->index != expected->index || state->hash != expected->hash))
 			sim_violation(sim,
 				      "at the end node %llu is at %" PRIu64
@@ -284,7 +311,7 @@ void sim_check_end(struct sim *sim)
 		const struct sim_node *node = &sim->nodes[i];
 
 		if (sim_node_is_up(node) && node->store.applied.index == sim->model.index &&
-		    !sim->outcome.violated)
+		    !sim->outcome.violated && !node->damage.met)
 			sim_verify_store(&sim->nodes[i]);
 	}
 	sim_verify_answers(sim);

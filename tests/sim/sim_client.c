@@ -86,7 +86,7 @@ static uint64_t propose(struct sim_node *node, uint64_t first, unsigned count)
 
 	batch->index = raft_last_index(node->raft) + 1;
 	batch->term = node->raft->current_term;
-	batch->created = CREATED_NS + (int64_t)sim->now * US_NS + node->clock_offset;
+	batch->created = CREATED_NS + (int64_t)sim_node_time_us(node) * US_NS + node->clock.wall_ns;
 	batch->first_write = first;
 	batch->count = count;
 	if (batch->index >= SIM_INDEXES || submit(node, batch) != 0) {
@@ -144,7 +144,7 @@ static uint64_t new_write(struct sim *sim)
 static bool takes_writes(struct sim_node *node)
 {
 	return sim_node_leads(node) && !node->witness && !node->intake_stopped &&
-	       !store_is_full(node->store.store) &&
+	       !sim_disk_is_low(node) && !store_is_full(node->store.store) &&
 	       raft_last_index(node->raft) <
 		       node->raft->commit_index + node->sim->profile.uncommitted_max;
 }
@@ -175,7 +175,8 @@ static void answer_early(struct sim_node *node, uint64_t index, uint64_t first, 
 static void write_to(struct sim_node *node)
 {
 	struct sim *sim = node->sim;
-	unsigned count = sim_chance(sim, 700) ? 1 : (unsigned)sim_between(sim, 2, SIM_ITEMS);
+	bool one = sim_chance(sim, 700) || sim->profile.single;
+	unsigned count = one ? 1 : (unsigned)sim_between(sim, 2, SIM_ITEMS);
 	uint64_t first = 0;
 
 	for (unsigned i = 0; i < count; i++) {
@@ -196,7 +197,7 @@ static void write_to(struct sim_node *node)
 
 static void run_client(struct sim *sim, struct sim_node *nobody, void *data)
 {
-	uint64_t interval = sim->profile.client_interval;
+	uint64_t interval = sim->profile.client_interval * sim->options.load;
 	unsigned first = (unsigned)sim_between(sim, 0, sim->node_count - 1);
 
 	(void)nobody;
@@ -282,6 +283,7 @@ static void run_read(struct sim *sim, struct sim_node *node, void *data)
 		sim->read_position = node->store.applied.position;
 	sim_verify_query(node);
 	memory_free(reader);
+	sim_node_after(node);
 }
 
 /* The leader says at which point it is to be read. */
@@ -347,5 +349,6 @@ void sim_client_start(struct sim *sim)
 	uint64_t begin = sim->profile.election_ms * SIM_MS;
 
 	sim_after(sim, begin, "client", run_client, NULL, NULL);
-	sim_after(sim, begin, "reader", run_reader, NULL, NULL);
+	if (!sim->options.no_reads)
+		sim_after(sim, begin, "reader", run_reader, NULL, NULL);
 }

@@ -20,7 +20,7 @@ struct sim_disk_request {
 	unsigned count;
 	raft_index index; /* truncate */
 	struct sim_snapshot snapshot;
-	unsigned trailing;
+	unsigned trailing, segment_entries;
 	struct sim_disk_request *next;
 };
 
@@ -115,6 +115,8 @@ static void put_snapshot(struct sim_disk *disk, const struct sim_disk_request *r
 	} else if (disk->snapshot.index > request->trailing) {
 		raft_index keep = disk->snapshot.index - request->trailing + 1;
 
+		/* Whole segments go, as with raft_uv. */
+		keep -= keep % request->segment_entries;
 		if (keep > disk->start && keep <= disk->start + disk->count)
 			drop_first(disk, (size_t)(keep - disk->start));
 	}
@@ -158,17 +160,37 @@ static void call_back(const struct sim_disk_request *request, int status)
 		request->put->cb(request->put, status);
 }
 
+/* Writes where something is that has room already do not fail; those that need more do. */
+static bool is_full(struct sim_node *node)
+{
+	if (node->disk.full_until <= node->sim->now)
+		return false;
+	node->sim->outcome.faults[FAULT_FULL]++;
+	return true;
+}
+
+bool sim_disk_is_low(const struct sim_node *node)
+{
+	const struct sim_disk *disk = &node->disk;
+
+	return disk->low_until > node->sim->now && disk->low_from <= node->sim->now;
+}
+
 /* All appends of one write share its fate. */
-static bool write_fails(struct sim_node *node)
+static int write_status(struct sim_node *node)
 {
 	struct sim_disk *disk = &node->disk;
+	int status = 0;
 
-	if (disk->first->kind != KIND_APPEND || disk->failing == 0)
-		return false;
-	disk->failing--;
-	disk->broken = true;
-	node->sim->outcome.faults[FAULT_WRITE]++;
-	return true;
+	if (disk->first->kind == KIND_APPEND && disk->failing > 0) {
+		disk->failing--;
+		node->sim->outcome.faults[FAULT_WRITE]++;
+		status = RAFT_IOERR;
+	} else if (disk->first->kind != KIND_TRUNCATE && is_full(node)) {
+		status = RAFT_NOSPACE;
+	}
+	disk->broken = status != 0;
+	return status;
 }
 
 static void end_write(struct sim *sim, struct sim_node *node, void *data)
@@ -182,7 +204,7 @@ static void end_write(struct sim *sim, struct sim_node *node, void *data)
 	}
 	uint64_t epoch = node->epoch;
 	unsigned count = disk->writing;
-	int status = write_fails(node) ? RAFT_IOERR : 0;
+	int status = write_status(node);
 
 	while (count-- > 0 && node->epoch == epoch && !node->dying && !node->failed) {
 		struct sim_disk_request *request = take_first(disk);
@@ -209,10 +231,10 @@ static void begin_write(struct sim_node *node)
 
 	ASSERT(disk->writing == 0);
 	disk->writing = 1;
-	if (request->kind == KIND_APPEND)
+	if (request->kind == KIND_APPEND && !sim->profile.single)
 		while ((request = request->next) != NULL && request->kind == KIND_APPEND)
 			disk->writing++;
-	else
+	else if (request->kind != KIND_APPEND)
 		latency *= 3;
 	if (disk->slow_until > sim->now)
 		latency *= 20;
@@ -352,6 +374,8 @@ static int io_set_term(struct raft_io *io, raft_term term)
 
 	if (node->dying)
 		return 0;
+	if (sim_chance(node->sim, 200) && is_full(node))
+		return RAFT_NOSPACE;
 	sim_check_term(node, term, 0);
 	node->disk.term = term;
 	node->disk.vote = 0;
@@ -364,6 +388,8 @@ static int io_set_vote(struct raft_io *io, raft_id vote)
 
 	if (node->dying)
 		return 0;
+	if (sim_chance(node->sim, 200) && is_full(node))
+		return RAFT_NOSPACE;
 	sim_check_term(node, node->disk.term, vote);
 	node->disk.vote = vote;
 	return 0;
@@ -415,6 +441,7 @@ static int io_snapshot_put(struct raft_io *io, unsigned trailing, struct raft_io
 	request->kind = KIND_PUT;
 	request->put = put;
 	request->trailing = trailing;
+	request->segment_entries = node->sim->profile.segment_entries;
 	sim_snapshot_copy(snapshot, &request->snapshot);
 	node->sim->outcome.snapshots++;
 	sim_trace(node->sim, "node %u puts a snapshot of %llu, trailing %u", node->number,
@@ -440,7 +467,8 @@ static int keeper_save(void *impl, const struct hardstate *state, struct error *
 {
 	struct sim_node *node = impl;
 	struct sim *sim = node->sim;
-	unsigned torn = sim->calm ? 0 : sim->profile.weight[FAULT_TORN_STATE];
+	bool may = !sim->calm && sim_nemesis_may(sim, FAULT_TORN_STATE);
+	unsigned torn = may ? sim->profile.weight[FAULT_TORN_STATE] : 0;
 
 	(void)error;
 	if (node->dying)

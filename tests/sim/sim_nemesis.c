@@ -5,15 +5,33 @@
 const char *sim_fault_name(enum sim_fault fault)
 {
 	static const char *const names[FAULT_COUNT] = {
-		[FAULT_CRASH] = "crash",           [FAULT_POWER] = "power cut",
-		[FAULT_TORN_STATE] = "torn state", [FAULT_FRESH] = "fresh leader",
-		[FAULT_ISOLATE] = "isolated node", [FAULT_CUT] = "cut pair",
-		[FAULT_CUT_ONE] = "cut direction", [FAULT_RESET] = "reset",
-		[FAULT_DELAY] = "slow links",      [FAULT_STALL] = "stalled disk",
-		[FAULT_SLOW_DISK] = "slow disk",   [FAULT_PAUSE] = "paused node",
-		[FAULT_TRANSFER] = "transfer",     [FAULT_WRITE] = "failed write",
-		[FAULT_LAG] = "lagging store",     [FAULT_MEMBER] = "member change",
+		[FAULT_CRASH] = "crash",
+		[FAULT_POWER] = "power cut",
+		[FAULT_TORN_STATE] = "torn state",
+		[FAULT_FRESH] = "fresh leader",
+		[FAULT_ISOLATE] = "isolated node",
+		[FAULT_CUT] = "cut pair",
+		[FAULT_CUT_ONE] = "cut direction",
+		[FAULT_RESET] = "reset",
+		[FAULT_DELAY] = "slow links",
+		[FAULT_STALL] = "stalled disk",
+		[FAULT_SLOW_DISK] = "slow disk",
+		[FAULT_PAUSE] = "paused node",
+		[FAULT_TRANSFER] = "transfer",
+		[FAULT_WRITE] = "failed write",
+		[FAULT_LAG] = "lagging store",
+		[FAULT_MEMBER] = "member change",
 		[FAULT_COMMIT] = "failed commit",
+		[FAULT_RING] = "ring partition",
+		[FAULT_FULL] = "full disk",
+		[FAULT_LOW] = "nearly full disk",
+		[FAULT_JUMP] = "clock jump",
+		[FAULT_RATE] = "clock rate",
+		[FAULT_LATE] = "late message",
+		[FAULT_LOST] = "lost disk",
+		[FAULT_FLIP_LOG] = "damaged log",
+		[FAULT_FLIP_STATE] = "damaged state",
+		[FAULT_FLIP_STORE] = "damaged table",
 	};
 
 	ASSERT(fault < FAULT_COUNT);
@@ -27,6 +45,8 @@ static struct sim_node *victim_of(struct sim *sim)
 
 	if (leader != NULL && sim_chance(sim, 500))
 		return leader;
+	while (sim->nodes[number].lost)
+		number = number % sim->node_count + 1;
 	return &sim->nodes[number];
 }
 
@@ -43,6 +63,8 @@ static bool strike_crash(struct sim *sim, struct sim_node *node, enum sim_fault 
 
 	for (unsigned i = 1; i <= sim->node_count; i++)
 		down += sim->nodes[i].state == NODE_DOWN;
+	/* One that is lost counts for as long as it is a member. */
+	down -= sim->losses - (sim->lost != NULL);
 	if (node->state == NODE_DOWN || node->state == NODE_ABSENT ||
 	    (down > sim->options.nodes / 2 && !sim_chance(sim, 125)))
 		return false;
@@ -54,9 +76,16 @@ static bool strike_crash(struct sim *sim, struct sim_node *node, enum sim_fault 
 
 static void run_fresh(struct sim *sim, struct sim_node *node, void *data)
 {
+	bool for_good = sim_chance(sim, 100);
+
 	(void)data;
-	if (!sim->calm && sim_node_leads(node) && strike_crash(sim, node, FAULT_POWER))
-		sim->outcome.faults[FAULT_FRESH]++;
+	if (sim->calm || !sim_node_leads(node) || !strike_crash(sim, node, FAULT_POWER))
+		return;
+	sim->outcome.faults[FAULT_FRESH]++;
+	if (!for_good || !sim_nemesis_may(sim, FAULT_LOST) || !sim_members_may_lose(sim, node))
+		return;
+	sim->outcome.faults[FAULT_LOST]++;
+	sim_members_lost(node);
 }
 
 /* What a new leader does first, and what it has just begun, are the delicate parts: let many end there. */
@@ -65,7 +94,8 @@ void sim_nemesis_leader(struct sim_node *node)
 	struct sim *sim = node->sim;
 	uint64_t longest = (sim_chance(sim, 500) ? 5 : 40) * SIM_MS;
 
-	if (!sim->calm && sim_chance(sim, sim->profile.weight[FAULT_FRESH]))
+	if (!sim->calm && sim_chance(sim, sim->profile.weight[FAULT_FRESH]) &&
+	    sim_nemesis_may(sim, FAULT_FRESH))
 		sim_after(sim, sim_between(sim, 0, longest), "fresh", run_fresh, node, NULL);
 }
 
@@ -87,285 +117,254 @@ static bool strike_pause(struct sim *sim, struct sim_node *node)
 
 /* ---- links ---- */
 
-struct cut {
-	unsigned from, to;
-};
-
-static void run_join(struct sim *sim, struct sim_node *nobody, void *data)
+static uint64_t until(struct sim *sim, uint64_t longest)
 {
-	struct cut *cut = data;
-	struct sim_link *link = &sim->links[cut->from][cut->to];
-
-	(void)nobody;
-	if (link->cuts > 0)
-		link->cuts--;
-	memory_free(cut);
-}
-
-static void cut_link(struct sim *sim, unsigned from, unsigned to, uint64_t until)
-{
-	struct cut *cut = memory_alloc(sizeof *cut);
-
-	*cut = (struct cut){from, to};
-	sim->links[from][to].cuts++;
-	sim_at(sim, until, "join", run_join, NULL, cut);
-}
-
-static bool strike_isolate(struct sim *sim, const struct sim_node *node)
-{
-	uint64_t until = sim->now + a_while(sim, 3 * SIM_SECOND);
-
-	for (unsigned i = 1; i <= sim->node_count; i++) {
-		if (i == node->number)
-			continue;
-		cut_link(sim, node->number, i, until);
-		cut_link(sim, i, node->number, until);
-	}
-	return true;
+	return sim->now + a_while(sim, longest);
 }
 
 static bool strike_cut(struct sim *sim, const struct sim_node *node, bool both)
 {
-	unsigned other = (unsigned)sim_between(sim, 1, sim->node_count);
-	uint64_t until = sim->now + a_while(sim, 3 * SIM_SECOND);
+	unsigned other = (unsigned)sim_between(sim, 1, sim->node_count), number = node->number;
+	uint64_t end = until(sim, 3 * SIM_SECOND);
 
-	if (other == node->number)
+	if (other == number)
 		return false;
 	if (both || sim_chance(sim, 500))
-		cut_link(sim, node->number, other, until);
+		sim_cut_pair(sim, number, other, both, end);
 	else
-		cut_link(sim, other, node->number, until);
-	if (both)
-		cut_link(sim, other, node->number, until);
+		sim_cut_pair(sim, other, number, false, end);
 	return true;
 }
 
 static bool strike_delay(struct sim *sim, const struct sim_node *node)
 {
-	uint64_t until = sim->now + a_while(sim, 2 * SIM_SECOND);
+	uint64_t end = until(sim, 2 * SIM_SECOND);
 
 	for (unsigned i = 1; i <= sim->node_count; i++) {
-		sim->links[node->number][i].slow_until = until;
-		sim->links[i][node->number].slow_until = until;
+		sim->links[node->number][i].slow_until = end;
+		sim->links[i][node->number].slow_until = end;
 	}
 	return true;
 }
 
-/* ---- what only a leader can do, once its log is quiet ---- */
+/* ---- disks and clocks ---- */
 
-#define QUIET_POLLS 60 /* 5 ms apart */
-
-struct quiet {
-	unsigned polls;
-	enum sim_fault fault;
-};
-
-static bool transfer(struct sim_node *leader);
-static bool change_members(struct sim_node *leader);
-
-/* As the replica does: stop intake, wait until the log is quiet, act. */
-static void run_quiet(struct sim *sim, struct sim_node *leader, void *data)
+static void run_room(struct sim *sim, struct sim_node *nobody, void *data)
 {
-	struct quiet *quiet = data;
-	bool leads = sim_node_leads(leader);
+	struct sim_node *node = data;
 
-	if (leads && !guard_is_quiet(leader->guard) && --quiet->polls > 0) {
-		sim_after(sim, 5 * SIM_MS, "quiet", run_quiet, leader, quiet);
-		return;
-	}
-	leader->intake_stopped = false;
-	if (leads && guard_is_quiet(leader->guard) &&
-	    (quiet->fault == FAULT_TRANSFER ? transfer(leader) : change_members(leader))) {
-		sim->outcome.faults[quiet->fault]++;
-		sim_trace(sim, "nemesis: %s", sim_fault_name(quiet->fault));
-	}
-	memory_free(quiet);
+	(void)nobody;
+	if (node->store.disk != NULL && node->disk.full_until <= sim->now)
+		kv_memory_disk_fill(node->store.disk, false);
 }
 
-static bool begin_quiet(struct sim *sim, enum sim_fault fault)
+/* What is free is looked up once a second: the disk may be full before that. */
+static bool strike_space(struct sim *sim, struct sim_node *node, bool full)
 {
-	struct sim_node *leader = sim_leader(sim);
-	struct quiet *quiet = memory_alloc(sizeof *quiet);
+	struct sim_disk *disk = &node->disk;
 
-	*quiet = (struct quiet){QUIET_POLLS, fault};
-	if (leader == NULL || leader->intake_stopped) {
-		memory_free(quiet);
+	disk->low_until = until(sim, 3 * SIM_SECOND);
+	disk->low_from = sim->now;
+	if (!full)
+		return true;
+	disk->low_from += sim_chance(sim, 300) ? 0 : sim_between(sim, 0, SIM_SECOND);
+	disk->full_until = disk->low_until;
+	if (node->store.disk != NULL)
+		kv_memory_disk_fill(node->store.disk, true);
+	sim_at(sim, disk->full_until, "room", run_room, NULL, node);
+	return false; /* counted when a write meets it */
+}
+
+/* Mostly by little, as a time service does it; now and then by years, as a wrong setting does. */
+static bool strike_jump(struct sim *sim, struct sim_node *node)
+{
+	bool far = sim_chance(sim, 50);
+	uint64_t most = far ? UINT64_C(600000000) * SIM_SECOND : 3 * SIM_SECOND;
+	int64_t by = (int64_t)(sim_between(sim, 0, most) * 1000);
+
+	node->clock.wall_ns = sim_chance(sim, 600) ? -by : by;
+	return true;
+}
+
+static void run_good_rate(struct sim *sim, struct sim_node *nobody, void *data)
+{
+	(void)sim;
+	(void)nobody;
+	sim_node_set_rate(data, 1000);
+}
+
+static bool strike_rate(struct sim *sim, struct sim_node *node)
+{
+	sim_node_set_rate(node, (unsigned)sim_between(sim, 700, 1300));
+	sim_at(sim, until(sim, 5 * SIM_SECOND), "rate", run_good_rate, NULL, node);
+	return true;
+}
+
+/* ---- what a disk loses ---- */
+
+static bool strike_lost(struct sim *sim, struct sim_node *node)
+{
+	if (!sim_members_may_lose(sim, node))
 		return false;
-	}
-	leader->intake_stopped = true;
-	sim_after(sim, 5 * SIM_MS, "quiet", run_quiet, leader, quiet);
-	return false; /* counted when it strikes */
+	if (node->state != NODE_DOWN && !strike_crash(sim, node, FAULT_POWER))
+		return false;
+	sim_members_lost(node);
+	return true;
 }
 
-static bool transfer(struct sim_node *leader)
+/* Its process has ended before, and said how far the log goes. */
+static bool strike_flip(struct sim *sim, struct sim_node *node, enum sim_fault fault)
 {
-	bool struck = raft_transfer(leader->raft, &leader->transfer, 0, NULL) == 0;
-
-	sim_node_after(leader);
-	return struck;
-}
-
-static void on_changed(struct raft_change *change, int status)
-{
-	struct sim_node *node = change->data;
-
-	if (status == 0)
-		node->sim->outcome.member_changes++;
-	if (node->change == change)
-		node->change = NULL;
-	memory_free(change);
-}
-
-static unsigned count_voters(const struct raft *raft)
-{
-	unsigned voters = 0;
-
-	for (unsigned i = 0; i < raft->configuration.n; i++)
-		voters += raft->configuration.servers[i].role == RAFT_VOTER;
-	return voters;
-}
-
-static const struct raft_server *find_server(const struct raft *raft, raft_id id)
-{
-	for (unsigned i = 0; i < raft->configuration.n; i++)
-		if (raft->configuration.servers[i].id == id)
-			return &raft->configuration.servers[i];
-	return NULL;
-}
-
-/* Add, promote, demote or remove the drawn node, keeping at least three voters. */
-static int change_member(struct sim *sim, struct sim_node *leader, struct raft_change *change,
-			 struct sim_node *node)
-{
-	struct raft *raft = leader->raft;
-	const struct raft_server *server = find_server(raft, node->number);
-
-	if (server == NULL && node->state == NODE_ABSENT)
-		sim_node_boot(node, false);
-	if (server == NULL)
-		return raft_add(raft, change, node->number, node->address, on_changed);
-	if (server->role == RAFT_SPARE)
-		return raft_assign(raft, change, server->id, RAFT_STANDBY, on_changed);
-	if (server->role == RAFT_STANDBY && sim_chance(sim, 700))
-		return raft_assign(raft, change, server->id, RAFT_VOTER, on_changed);
-	if (server->role == RAFT_STANDBY)
-		return raft_remove(raft, change, server->id, on_changed);
-	if (count_voters(raft) <= 3)
-		return RAFT_CANTCHANGE;
-	return raft_assign(raft, change, server->id, RAFT_STANDBY, on_changed);
-}
-
-static bool change_members(struct sim_node *leader)
-{
-	struct sim *sim = leader->sim;
-	struct sim_node *node = &sim->nodes[sim_between(sim, 1, sim->node_count)];
-
-	if (sim_chance(sim, 500))
-		node = &sim->nodes[sim->node_count];
-	struct raft_change *change = memory_zeroed(1, sizeof *change);
-
-	change->data = leader;
-	leader->change = change;
-	bool struck = change_member(sim, leader, change, node) == 0;
-
-	if (struck) {
-		sim_nemesis_leader(leader);
-	} else {
-		leader->change = NULL;
-		memory_free(change);
-	}
-	sim_node_after(leader);
-	return struck;
+	if (!sim_members_may_lose(sim, node) || node->damaged ||
+	    !strike_crash(sim, node, FAULT_CRASH))
+		return false;
+	return sim_damage_flip(node, fault);
 }
 
 /* ---- choosing ---- */
 
-static bool strike(struct sim *sim, enum sim_fault fault)
+static bool strike_store(struct sim *sim, struct sim_node *node)
 {
-	struct sim_node *node = victim_of(sim);
+	if (node->state != NODE_RUNNING && node->state != NODE_PULLING)
+		return false;
+	node->store.failing = true;
+	kv_memory_disk_fail(node->store.disk, sim_between(sim, 1, 3));
+	return false; /* counted when it is met (sim_store.c) */
+}
 
+static bool strike_disk(struct sim *sim, struct sim_node *node, enum sim_fault fault)
+{
 	switch (fault) {
-	case FAULT_CRASH:
-	case FAULT_POWER:
-		return strike_crash(sim, node, fault);
-	case FAULT_ISOLATE:
-		return strike_isolate(sim, node);
-	case FAULT_CUT:
-		return strike_cut(sim, node, true);
-	case FAULT_CUT_ONE:
-		return strike_cut(sim, node, false);
-	case FAULT_RESET:
-		/* A new connection may be refused although the process lives. */
-		if (sim_chance(sim, 300))
-			sim_node_tell_gone(node);
-		sim_network_reset(node);
-		return true;
-	case FAULT_DELAY:
-		return strike_delay(sim, node);
 	case FAULT_STALL:
-		node->disk.stalled_until = sim->now + a_while(sim, 2500 * SIM_MS);
+		node->disk.stalled_until = until(sim, 2500 * SIM_MS);
 		return true;
 	case FAULT_SLOW_DISK:
-		node->disk.slow_until = sim->now + a_while(sim, 2 * SIM_SECOND);
+		node->disk.slow_until = until(sim, 2 * SIM_SECOND);
 		return true;
-	case FAULT_PAUSE:
-		return strike_pause(sim, node);
-	case FAULT_TRANSFER:
-	case FAULT_MEMBER:
-		return begin_quiet(sim, fault);
 	case FAULT_LAG:
-		node->store.lag_until = sim->now + a_while(sim, 2 * SIM_SECOND);
+		node->store.lag_until = until(sim, 2 * SIM_SECOND);
 		return true;
-	case FAULT_COMMIT: /* the same (sim_store.c) */
-		if (node->state != NODE_RUNNING && node->state != NODE_PULLING)
-			return false;
-		node->store.failing = true;
-		kv_memory_disk_fail(node->store.disk, sim_between(sim, 1, 3));
-		return false;
+	case FAULT_COMMIT:
+		return strike_store(sim, node);
+	case FAULT_FULL:
+	case FAULT_LOW:
+		return strike_space(sim, node, fault == FAULT_FULL);
 	case FAULT_WRITE: /* counted when it is met (sim_disk.c) */
 		node->disk.failing = 1;
 		return false;
+	case FAULT_LOST:
+		return strike_lost(sim, node);
+	case FAULT_FLIP_LOG:
+	case FAULT_FLIP_STATE:
+	case FAULT_FLIP_STORE:
+		return strike_flip(sim, node, fault);
 	default:
 		return false;
 	}
 }
 
-/* Some come by themselves: torn states (sim_disk.c), the ends of fresh leaders. */
+static bool strike(struct sim *sim, struct sim_node *node, enum sim_fault fault)
+{
+	switch (fault) {
+	case FAULT_CRASH:
+	case FAULT_POWER:
+		return strike_crash(sim, node, fault);
+	case FAULT_ISOLATE:
+		sim_cut_isolate(sim, node, until(sim, 3 * SIM_SECOND));
+		return true;
+	case FAULT_RING:
+		sim_cut_ring(sim, until(sim, 3 * SIM_SECOND));
+		return true;
+	case FAULT_CUT:
+	case FAULT_CUT_ONE:
+		return strike_cut(sim, node, fault == FAULT_CUT);
+	case FAULT_RESET:
+		/* A new connection may be refused although the process lives. */
+		if (sim_chance(sim, 300))
+			sim_node_tell_gone(node);
+		sim_network_reset(node, false);
+		return true;
+	case FAULT_DELAY:
+		return strike_delay(sim, node);
+	case FAULT_PAUSE:
+		return strike_pause(sim, node);
+	case FAULT_JUMP:
+		return strike_jump(sim, node);
+	case FAULT_RATE:
+		return strike_rate(sim, node);
+	case FAULT_TRANSFER:
+	case FAULT_MEMBER:
+		sim_members_begin(sim, fault);
+		return false; /* counted when it strikes */
+	default:
+		return strike_disk(sim, node, fault);
+	}
+}
+
+bool sim_fault_is_delayed(enum sim_fault fault)
+{
+	return fault == FAULT_TORN_STATE || fault == FAULT_FRESH || fault == FAULT_TRANSFER ||
+	       fault == FAULT_MEMBER || fault == FAULT_COMMIT || fault == FAULT_WRITE ||
+	       fault == FAULT_FULL;
+}
+
+/* Some come by themselves: torn states (sim_disk.c), the ends of fresh leaders, late messages. */
 static unsigned weight_of(const struct sim *sim, unsigned fault)
 {
-	if (fault == FAULT_TORN_STATE || fault == FAULT_FRESH)
+	if (fault == FAULT_TORN_STATE || fault == FAULT_FRESH || fault == FAULT_LATE)
 		return 0;
 	return sim->profile.weight[fault];
 }
 
+bool sim_nemesis_may(const struct sim *sim, enum sim_fault fault)
+{
+	return (sim->options.kinds & UINT64_C(1) << fault) != 0;
+}
+
+static enum sim_fault draw_fault(struct sim *sim)
+{
+	unsigned sum = 0, drawn, fault = 0;
+
+	for (unsigned i = 0; i < FAULT_COUNT; i++)
+		sum += weight_of(sim, i);
+	if (sum == 0)
+		return FAULT_COUNT;
+	drawn = (unsigned)sim_between(sim, 0, sum - 1);
+	while (drawn >= weight_of(sim, fault))
+		drawn -= weight_of(sim, fault++);
+	return fault;
+}
+
+static void strike_one(struct sim *sim)
+{
+	enum sim_fault fault = draw_fault(sim);
+	struct sim_node *node = victim_of(sim);
+
+	if (fault == FAULT_COUNT || !sim_nemesis_may(sim, fault) ||
+	    !sim_strike_chosen(&sim->options, sim->outcome.strikes))
+		return;
+	bool struck = strike(sim, node, fault);
+
+	sim->outcome.faults[fault] += struck;
+	sim_trace(sim, "nemesis, strike %" PRIu64 ": %s, node %u%s", sim->outcome.strikes,
+		  sim_fault_name(fault), node->number, struck ? "" : ", or later");
+}
+
+/* The chance of each strike is its own, so that one that is left out changes no other (sim_shrink.c). */
 static void run_nemesis(struct sim *sim, struct sim_node *nobody, void *data)
 {
-	uint64_t interval = sim->profile.nemesis_interval;
-	unsigned sum = 0, drawn;
+	uint64_t random = sim->random;
 
 	(void)nobody;
 	(void)data;
 	if (sim->calm)
 		return;
-	sim_after(sim, sim_between(sim, 20 * SIM_MS, interval), "nemesis", run_nemesis, NULL, NULL);
-	for (unsigned i = 0; i < FAULT_COUNT; i++)
-		sum += weight_of(sim, i);
-	if (sum == 0)
-		return;
-	drawn = (unsigned)sim_between(sim, 0, sum - 1);
-	for (unsigned i = 0; i < FAULT_COUNT; i++) {
-		unsigned weight = weight_of(sim, i);
-
-		if (drawn >= weight) {
-			drawn -= weight;
-			continue;
-		}
-		if (strike(sim, i)) {
-			sim->outcome.faults[i]++;
-			sim_trace(sim, "nemesis: %s", sim_fault_name(i));
-		}
-		return;
-	}
+	sim->outcome.strikes++;
+	sim->random = sim->options.seed * 7919 + sim->options.nodes + (sim->outcome.strikes << 40);
+	sim_after(sim, sim_between(sim, 20 * SIM_MS, sim->profile.nemesis_interval), "nemesis",
+		  run_nemesis, NULL, NULL);
+	strike_one(sim);
+	sim->random = random;
 }
 
 void sim_nemesis_start(struct sim *sim)
@@ -381,7 +380,8 @@ void sim_nemesis_start(struct sim *sim)
  * members change, nobody outside knows who may be missing.) */
 static void choose_gone(struct sim *sim)
 {
-	if (sim->profile.weight[FAULT_MEMBER] != 0 || !sim_chance(sim, 500))
+	if (sim->profile.weight[FAULT_MEMBER] != 0 || sim->losses > 0 || sim->damaged != NULL ||
+	    !sim_chance(sim, 500))
 		return;
 	while (sim->gone < (sim->options.nodes - 1) / 2) {
 		struct sim_node *node = &sim->nodes[sim_between(sim, 1, sim->options.nodes)];
@@ -398,7 +398,9 @@ static void choose_gone(struct sim *sim)
 void sim_nemesis_calm(struct sim *sim)
 {
 	sim_trace(sim, "calm");
+	sim->losses_at_calm = sim->losses;
 	choose_gone(sim);
+	sim->profile.single_frames = sim->profile.single = false;
 	sim->profile.trailing = CALM_TRAILING;
 	sim->profile.threshold = CALM_THRESHOLD;
 	sim->profile.pull_records = LIMIT_PULL_RECORDS;
@@ -409,10 +411,12 @@ void sim_nemesis_calm(struct sim *sim)
 		node->paused = false;
 		node->disk.failing = 0;
 		node->disk.stalled_until = node->disk.slow_until = 0;
+		node->disk.full_until = node->disk.low_until = 0;
+		sim_node_set_rate(node, 1000);
 		node->store.lag_until = 0;
 		node->store.failing = false;
 		if (node->store.disk != NULL)
-			kv_memory_disk_fail(node->store.disk, 0);
+			kv_memory_disk_calm(node->store.disk);
 		for (unsigned j = 1; j <= sim->node_count; j++) {
 			sim->links[i][j].cuts = 0;
 			sim->links[i][j].slow_until = 0;

@@ -48,12 +48,12 @@ static size_t entry_bytes(const struct raft_entry *entry)
 
 /* A frame takes a prefix of what libraft asks for, at least one entry. */
 static void copy_entries(const struct raft_append_entries *from, struct raft_append_entries *to,
-			 size_t *bytes)
+			 bool single, size_t *bytes)
 {
-	unsigned count = 0;
+	unsigned count = 0, most = single ? 1 : from->n_entries;
 	size_t size = 0, at = 0;
 
-	while (count < from->n_entries &&
+	while (count < from->n_entries && count < most &&
 	       (count == 0 || size + entry_bytes(&from->entries[count]) <= FRAME_BYTES))
 		size += entry_bytes(&from->entries[count++]);
 	*bytes += size;
@@ -84,14 +84,15 @@ static void copy_snapshot(const struct raft_install_snapshot *from,
 	memcpy(to->data.base, from->data.base, from->data.len);
 }
 
-static struct sim_message *copy_message(const struct raft_message *message)
+static struct sim_message *copy_message(const struct raft_message *message, bool single)
 {
 	struct sim_message *copy = memory_zeroed(1, sizeof *copy);
 
 	copy->bytes = OVERHEAD_BYTES;
 	copy->message = *message;
 	if (message->type == RAFT_IO_APPEND_ENTRIES)
-		copy_entries(&message->append_entries, &copy->message.append_entries, &copy->bytes);
+		copy_entries(&message->append_entries, &copy->message.append_entries, single,
+			     &copy->bytes);
 	if (message->type == RAFT_IO_INSTALL_SNAPSHOT)
 		copy_snapshot(&message->install_snapshot, &copy->message.install_snapshot);
 	return copy;
@@ -175,6 +176,9 @@ static void deliver(struct sim *sim, struct sim_message *message)
 
 	message->message.server_id = message->from;
 	message->message.server_address = sim->nodes[message->from].address;
+	if (message->message.type == RAFT_IO_APPEND_ENTRIES_RESULT && !message->late)
+		sim_check_walk(&sim->nodes[message->from], &link_of(sim, message)->walk,
+			       &message->message.append_entries_result);
 	node->receive(node->io, &message->message);
 	sim_node_after(node);
 }
@@ -203,6 +207,8 @@ static void run_arrival(struct sim *sim, struct sim_node *nobody, void *data)
 		sim_after(sim, RETRY_US, "arrival", run_arrival, NULL, message);
 		return;
 	}
+	if (!lost && link->connection != message->connection)
+		sim->outcome.faults[FAULT_LATE]++;
 	link->queued_bytes -= message->bytes;
 	if (message->request != NULL && message->references == 1)
 		finish_send(sim, message, lost ? RAFT_NOCONNECTION : 0, 0);
@@ -253,7 +259,7 @@ static int io_send(struct raft_io *io, struct raft_io_send *request,
 			      to);
 		return RAFT_NOCONNECTION;
 	}
-	struct sim_message *copy = copy_message(message);
+	struct sim_message *copy = copy_message(message, sim->profile.single_frames);
 	struct sim_link *link = &sim->links[node->number][to];
 
 	request->cb = done;
@@ -295,26 +301,27 @@ static void mark_late(struct sim *sim, unsigned from, unsigned to, uint64_t conn
 	}
 }
 
-static void break_link(struct sim *sim, unsigned from, unsigned to)
+static void break_link(struct sim *sim, unsigned from, unsigned to, unsigned late_chance)
 {
 	struct sim_link *link = &sim->links[from][to];
 
 	/* What is late is late together, and in order: it is in one buffer. */
-	if (sim_chance(sim, 300))
+	if (sim_chance(sim, late_chance))
 		mark_late(sim, from, to, link->connection);
 	link->connection++;
 	link->last_arrival = sim->now;
 }
 
-void sim_network_reset(struct sim_node *node)
+/* A socket that is closed sends what is in it, unless something came that nobody has read. */
+void sim_network_reset(struct sim_node *node, bool closed)
 {
 	struct sim *sim = node->sim;
 
 	for (unsigned i = 1; i <= sim->node_count; i++) {
 		if (i == node->number)
 			continue;
-		break_link(sim, i, node->number);
-		break_link(sim, node->number, i);
+		break_link(sim, i, node->number, 300);
+		break_link(sim, node->number, i, closed ? 900 : 300);
 	}
 }
 

@@ -18,12 +18,34 @@
 
 #include <string.h>
 
+/* ---- its clock ---- */
+
+uint64_t sim_node_time_us(const struct sim_node *node)
+{
+	const struct sim_clock *clock = &node->clock;
+
+	return clock->local_us + (node->sim->now - clock->since) * clock->rate / 1000;
+}
+
+uint64_t sim_node_lasting(const struct sim_node *node, uint64_t local_us)
+{
+	ASSERT(node->clock.rate > 0);
+	return local_us * 1000 / node->clock.rate;
+}
+
+void sim_node_set_rate(struct sim_node *node, unsigned rate)
+{
+	node->clock.local_us = sim_node_time_us(node);
+	node->clock.since = node->sim->now;
+	node->clock.rate = rate;
+}
+
 /* ---- the rest of the raft_io ---- */
 
 static void run_tick(struct sim *sim, struct sim_node *node, void *data)
 {
 	(void)data;
-	sim_after(sim, node->tick_us, "tick", run_tick, node, NULL);
+	sim_after(sim, sim_node_lasting(node, node->tick_us), "tick", run_tick, node, NULL);
 	if (node->paused)
 		return;
 	node->tick(node->io);
@@ -122,7 +144,7 @@ static int io_snapshot_get(struct raft_io *io, struct raft_io_snapshot_get *requ
 
 static raft_time io_time(struct raft_io *io)
 {
-	return sim_node_of(io)->sim->now / SIM_MS;
+	return sim_node_time_us(sim_node_of(io)) / SIM_MS;
 }
 
 static int io_random(struct raft_io *io, int min, int max)
@@ -239,8 +261,9 @@ static void bootstrap(struct sim_node *node)
 	struct raft_configuration configuration;
 	int status = 0;
 
-	if (node->disk.term != 0 || node->number > sim->options.nodes)
+	if (node->disk.formed || node->number > sim->options.nodes)
 		return;
+	node->disk.formed = true;
 	raft_configuration_init(&configuration);
 	for (unsigned i = 1; i <= sim->options.nodes; i++)
 		status |= raft_configuration_add(&configuration, i, sim->nodes[i].address,
@@ -256,8 +279,11 @@ void sim_node_boot(struct sim_node *node, bool witness)
 
 	ASSERT(node->state != NODE_RUNNING && node->state != NODE_CLOSING);
 	node->epoch++;
-	if (node->state != NODE_PULLING)
-		sim_store_open(node);
+	if (node->state != NODE_PULLING && !sim_store_open(node)) {
+		node->state = NODE_DOWN;
+		sim_members_lost(node);
+		return;
+	}
 	node->state = NODE_RUNNING;
 	node->paused = node->dying = node->failed = false;
 	node->leader_term = 0;
@@ -283,7 +309,13 @@ void sim_node_boot(struct sim_node *node, bool witness)
 	ASSERT(status == 0);
 	configure(node);
 	bootstrap(node);
-	if (raft_start(node->raft) != 0 && !node->dying)
+	int started = raft_start(node->raft);
+
+	if (node->damaged)
+		sim_damage_started(node, started);
+	else if (started != 0 && node->disk.full_until > sim->now)
+		on_fail(node, &(struct error){"its disk is full"});
+	else if (started != 0 && !node->dying && !node->failed)
 		sim_violation(sim, "node %u does not start: %s", node->number,
 			      raft_errmsg(node->raft));
 	sim_trace(sim, "node %u boots: term %llu, last index %llu, applied %" PRIu64, node->number,
@@ -311,7 +343,8 @@ static void run_campaign(struct sim *sim, struct sim_node *node, void *data)
 		  node->raft->current_term, after_ms);
 	sim_node_after(node);
 	if (after_ms >= 0)
-		sim_after(sim, (uint64_t)after_ms * SIM_MS, "campaign", run_campaign, node, NULL);
+		sim_after(sim, sim_node_lasting(node, (uint64_t)after_ms * SIM_MS), "campaign",
+			  run_campaign, node, NULL);
 }
 
 static void run_gone(struct sim *sim, struct sim_node *node, void *data)
@@ -332,7 +365,8 @@ static void run_gone(struct sim *sim, struct sim_node *node, void *data)
 		  other->number, after_ms);
 	sim_node_after(node);
 	if (after_ms >= 0)
-		sim_after(sim, (uint64_t)after_ms * SIM_MS, "campaign", run_campaign, node, NULL);
+		sim_after(sim, sim_node_lasting(node, (uint64_t)after_ms * SIM_MS), "campaign",
+			  run_campaign, node, NULL);
 }
 
 /* What was under way comes first; then the connection ends, and a new one is refused: two ways. */
@@ -372,12 +406,13 @@ static void add_counters(struct sim_node *node)
 	sum->leaders_gone += one.leaders_gone;
 	sum->resigned += one.resigned;
 	sum->commits_told += one.commits_told;
+	sum->votes_lent += one.votes_lent;
 }
 
 static void run_restart(struct sim *sim, struct sim_node *node, void *data)
 {
 	(void)data;
-	if (node->state != NODE_DOWN || node->gone)
+	if (node->state != NODE_DOWN || node->gone || node->lost)
 		return;
 	sim->outcome.restarts++;
 	sim_node_boot(node, false);
@@ -403,12 +438,25 @@ void sim_node_crash(struct sim_node *node, enum sim_fault fault)
 	/* A machine without power says nothing. */
 	if (fault != FAULT_POWER)
 		sim_node_tell_gone(node);
-	sim_network_reset(node);
+	sim_network_reset(node, false);
 	sim_client_forget(node);
 	node->state = NODE_DOWN;
 	node->epoch++;
 	node->paused = false;
 	node->dying = false;
+}
+
+void sim_node_stop(struct sim_node *node)
+{
+	struct sim *sim = node->sim;
+
+	sim_trace(sim, "node %u stops itself: %s", node->number, node->failure.message);
+	sim->outcome.stops++;
+	sim_node_crash(node, FAULT_CRASH);
+	if (node->damaged && node->damage.met)
+		sim_members_lost(node);
+	else
+		sim_node_restart_in(node, sim_between(sim, 50 * SIM_MS, 500 * SIM_MS));
 }
 
 static void on_raft_closed(struct raft *raft)
@@ -435,7 +483,7 @@ void sim_node_close(struct sim_node *node)
 	node->raft->data = node;
 	sim_client_forget(node);
 	sim_node_tell_gone(node);
-	sim_network_reset(node);
+	sim_network_reset(node, true);
 	raft_close(node->raft, on_raft_closed);
 }
 
@@ -451,10 +499,7 @@ void sim_node_after(struct sim_node *node)
 		return;
 	}
 	if (node->failed) {
-		sim_trace(sim, "node %u stops itself: %s", node->number, node->failure.message);
-		sim->outcome.stops++;
-		sim_node_crash(node, FAULT_CRASH);
-		sim_node_restart_in(node, sim_between(sim, 50 * SIM_MS, 500 * SIM_MS));
+		sim_node_stop(node);
 		return;
 	}
 	sim_check_node(node);

@@ -6,6 +6,7 @@ static uint64_t pick(struct sim *sim, const uint64_t *values, size_t count)
 {
 	return values[sim_between(sim, 0, count - 1)];
 }
+#define TAIL_OF_THREE 400 /* bytes: of three small records */
 #define PICK(sim, ...)                                                                             \
 	pick(sim, (const uint64_t[]){__VA_ARGS__},                                                 \
 	     sizeof((const uint64_t[]){__VA_ARGS__}) / sizeof(uint64_t))
@@ -39,23 +40,41 @@ static void draw_raft(struct sim *sim, struct sim_profile *profile)
 /* Settings of the store, as small as they may be in some seeds. */
 static void draw_store(struct sim *sim, struct sim_profile *profile)
 {
-	profile->tail_bytes_max = PICK(sim, 16 * KIB, 64 * KIB, MIB);
-	profile->pull_records = (uint32_t)PICK(sim, 3, 50, LIMIT_PULL_RECORDS);
+	profile->tail_bytes_max = PICK(sim, TAIL_OF_THREE, 16 * KIB, 64 * KIB, MIB);
+	profile->pull_records = (uint32_t)PICK(sim, 1, 3, 50, LIMIT_PULL_RECORDS);
 	profile->pull_bytes = PICK(sim, 400, 16 * KIB, LIMIT_READ_BYTES);
 	profile->trim_chance = (unsigned)PICK(sim, 0, 50, 500);
 	profile->flush_chance = (unsigned)PICK(sim, 1, 20, 200);
+}
+
+static void draw_limits(struct sim *sim, struct sim_profile *profile)
+{
+	uint64_t *seen = sim->outcome.seen;
+
+	profile->single = sim_chance(sim, 150);
+	profile->single_frames = sim_chance(sim, 100);
+	profile->segment_entries = (unsigned)PICK(sim, 1, 16, 256);
+	seen[SEEN_LIMIT_TAIL] += profile->tail_bytes_max == TAIL_OF_THREE;
+	seen[SEEN_LIMIT_BATCH] += profile->single;
+	seen[SEEN_LIMIT_FRAME] += profile->single_frames;
+	seen[SEEN_LIMIT_SEGMENT] += profile->segment_entries == 1;
+	seen[SEEN_LIMIT_LOG] += profile->trailing == 1;
+	seen[SEEN_LIMIT_PAGE] += profile->pull_records == 1;
 }
 
 /* Each fault is left out by some seeds, so that what it hides is seen too. */
 static void draw_faults(struct sim *sim, struct sim_profile *profile)
 {
 	static const unsigned usual[FAULT_COUNT] = {
-		[FAULT_CRASH] = 120,   [FAULT_POWER] = 120,    [FAULT_TORN_STATE] = 10,
-		[FAULT_FRESH] = 500,   [FAULT_ISOLATE] = 120,  [FAULT_CUT] = 60,
-		[FAULT_CUT_ONE] = 60,  [FAULT_RESET] = 60,     [FAULT_DELAY] = 60,
-		[FAULT_STALL] = 100,   [FAULT_SLOW_DISK] = 40, [FAULT_PAUSE] = 60,
-		[FAULT_TRANSFER] = 60, [FAULT_WRITE] = 20,     [FAULT_LAG] = 40,
-		[FAULT_MEMBER] = 60,   [FAULT_COMMIT] = 30,
+		[FAULT_CRASH] = 120,    [FAULT_POWER] = 120,    [FAULT_TORN_STATE] = 10,
+		[FAULT_FRESH] = 500,    [FAULT_ISOLATE] = 120,  [FAULT_CUT] = 60,
+		[FAULT_CUT_ONE] = 60,   [FAULT_RESET] = 60,     [FAULT_DELAY] = 60,
+		[FAULT_STALL] = 100,    [FAULT_SLOW_DISK] = 40, [FAULT_PAUSE] = 60,
+		[FAULT_TRANSFER] = 60,  [FAULT_WRITE] = 20,     [FAULT_LAG] = 40,
+		[FAULT_MEMBER] = 60,    [FAULT_COMMIT] = 30,    [FAULT_RING] = 40,
+		[FAULT_FULL] = 20,      [FAULT_LOW] = 20,       [FAULT_JUMP] = 30,
+		[FAULT_RATE] = 40,      [FAULT_LOST] = 8,       [FAULT_FLIP_LOG] = 8,
+		[FAULT_FLIP_STATE] = 8, [FAULT_FLIP_STORE] = 8,
 	};
 
 	profile->nemesis_interval = PICK(sim, 200, 450, 900) * SIM_MS;
@@ -68,5 +87,6 @@ void sim_profile_draw(struct sim *sim)
 	draw_speeds(sim, &sim->profile);
 	draw_raft(sim, &sim->profile);
 	draw_store(sim, &sim->profile);
+	draw_limits(sim, &sim->profile);
 	draw_faults(sim, &sim->profile);
 }

@@ -157,6 +157,10 @@ static void pull_page(struct sim_node *node)
 	buffer_init(&got.page.records);
 	if (peer != NULL)
 		rc = ask(node, peer, head + 1, &got, &error);
+	if (rc != 0 && peer != NULL && sim_damage_met(peer, &error)) {
+		sim_node_after(peer);
+		rc = -EAGAIN;
+	}
 	if (rc == 0)
 		rc = take_page(node, &got, head + 1, &error);
 	buffer_close(&got.page.records);

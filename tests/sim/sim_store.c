@@ -26,21 +26,20 @@ void sim_store_refresh(struct sim_node *node)
 
 void sim_store_fail(struct sim_node *node, const struct error *error)
 {
-	if (!node->store.failing) {
-		sim_violation(node->sim, "node %u: its store fails: %.200s", node->number,
-			      error->message);
-		return;
+	bool full = node->disk.full_until > node->sim->now;
+
+	if (!node->store.failing && !full) {
+		if (!sim_damage_met(node, error))
+			sim_violation(node->sim, "node %u: its store fails: %.200s", node->number,
+				      error->message);
+	} else {
+		node->sim->outcome.faults[full ? FAULT_FULL : FAULT_COMMIT]++;
+		node->sim->outcome.seen[SEEN_COMMIT_FAILED]++;
+		node->failed = true;
+		node->failure = *error;
 	}
-	node->sim->outcome.faults[FAULT_COMMIT]++;
-	node->sim->outcome.seen[SEEN_COMMIT_FAILED]++;
-	node->failed = true;
-	node->failure = *error;
-	if (node->state == NODE_RUNNING)
-		return;
-	sim_trace(node->sim, "node %u stops itself: %s", node->number, error->message);
-	node->sim->outcome.stops++;
-	sim_node_crash(node, FAULT_CRASH);
-	sim_node_restart_in(node, sim_between(node->sim, 50 * SIM_MS, 500 * SIM_MS));
+	if (node->failed && (node->state == NODE_PULLING || node->state == NODE_CLOSING))
+		sim_node_stop(node);
 }
 
 /* ---- flush and trim ---- */
@@ -132,9 +131,11 @@ static void apply_command(struct sim_node *node, struct sim_command *command)
 			     &result, &error);
 
 	command->body = NULL;
+	if (rc != 0) {
+		sim_store_fail(node, &error);
+		return;
+	}
 	sim_store_refresh(node);
-	if (rc != 0)
-		sim_violation(sim, "node %u: %.200s", node->number, error.message);
 	sim_check_applied(node, command);
 	sim_client_applied(node, batch);
 }
@@ -149,9 +150,11 @@ static void apply_again(struct sim_node *node, struct sim_command *command)
 			     &result, &error);
 
 	command->body = NULL;
+	if (rc != 0) {
+		sim_store_fail(node, &error);
+		return;
+	}
 	sim_store_refresh(node);
-	if (rc != 0)
-		sim_violation(node->sim, "node %u: %.200s", node->number, error.message);
 	sim_check_state(node);
 	if (store_head(node->store.store) != head)
 		sim_violation(node->sim, "node %u applies index %" PRIu64 " twice", node->number,
@@ -183,12 +186,16 @@ static void begin_apply(struct sim_node *node);
 static void run_apply(struct sim *sim, struct sim_node *node, void *data)
 {
 	struct sim_store *store = &node->store;
-	size_t count = sim_between(sim, 1, 32);
+	size_t count = sim_between(sim, 1, sim->profile.single ? 1 : 32);
 
 	(void)data;
 	store->applying = false;
-	while (count-- > 0 && store->first != NULL && !sim->outcome.violated)
+	while (count-- > 0 && store->first != NULL && !sim->outcome.violated && !node->failed)
 		apply_one(node);
+	if (node->failed) {
+		sim_node_after(node);
+		return;
+	}
 	if (store_is_full(store->store)) {
 		sim->outcome.seen[SEEN_STORE_FULL]++;
 		begin_flush(node, 5 * SIM_MS);
@@ -218,7 +225,8 @@ bool sim_store_accepts_entries(void *arg)
 {
 	const struct sim_node *node = arg;
 
-	return node->store.queued < LAG_COMMANDS && !store_is_full(node->store.store);
+	return node->store.queued < LAG_COMMANDS && !store_is_full(node->store.store) &&
+	       !sim_disk_is_low(node);
 }
 
 /* ---- what the state machine calls ---- */
@@ -355,7 +363,7 @@ static void forget_queue(struct sim_store *store)
 	store->queued = 0;
 }
 
-void sim_store_open(struct sim_node *node)
+bool sim_store_open(struct sim_node *node)
 {
 	struct sim_store *store = &node->store;
 	struct store_identity identity = {.cluster_id = "simulated", .node_id = node->number};
@@ -366,12 +374,16 @@ void sim_store_open(struct sim_node *node)
 
 	if (store->store != NULL)
 		store_close(store->store);
+	store->store = NULL;
 	if (store->disk == NULL)
 		store->disk = kv_memory_disk_new();
-	kv_memory_disk_fail(store->disk, 0);
+	kv_memory_disk_calm(store->disk);
+	kv_memory_disk_fill(store->disk, node->disk.full_until > node->sim->now);
 	store->failing = false;
 	options.kv = kv_memory_open(store->disk);
 	rc = store_open(&store->store, &options, &error);
+	if (rc != 0 && sim_damage_met(node, &error))
+		return false;
 	ASSERT(rc == 0);
 	struct store_identity stored;
 
@@ -380,8 +392,9 @@ void sim_store_open(struct sim_node *node)
 	ASSERT(rc == 0);
 	store_get_status(store->store, &status);
 	node->sim->outcome.seen[SEEN_PULL_AGAIN] += status.ingesting;
-	node->clock_offset = (int64_t)sim_between(node->sim, 0, 2000000000) - 1000000000;
+	node->clock.wall_ns = (int64_t)sim_between(node->sim, 0, 2000000000) - 1000000000;
 	sim_store_refresh(node);
+	return true;
 }
 
 void sim_store_reset(struct sim_node *node)

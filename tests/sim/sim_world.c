@@ -11,12 +11,13 @@ static void begin(struct sim *sim, const struct sim_options *options)
 	sim->truth = memory_zeroed(SIM_INDEXES, sizeof *sim->truth);
 	sim->batches = memory_zeroed(SIM_INDEXES, sizeof *sim->batches);
 	buffer_init(&sim->ids);
-	ASSERT(sim->node_count <= SIM_NODES);
+	ASSERT(sim->node_count + SIM_REPLACEMENTS <= SIM_NODES);
 	sim_profile_draw(sim);
-	for (unsigned i = 1; i <= sim->node_count; i++) {
+	for (unsigned i = 1; i <= SIM_NODES; i++) {
 		sim->nodes[i].sim = sim;
 		sim->nodes[i].number = i;
 		snprintf(sim->nodes[i].address, sizeof sim->nodes[i].address, "%u", i);
+		sim->nodes[i].clock.rate = 1000;
 		sim_disk_reset(&sim->nodes[i]);
 	}
 	for (unsigned i = 1; i <= options->nodes; i++)
@@ -42,6 +43,18 @@ static void converge(struct sim *sim)
 	}
 }
 
+/* An operator who has begun ends it, without calls for help. */
+static void finish_replacing(struct sim *sim)
+{
+	uint64_t end = sim->calm_since + SIM_CONVERGE_REPLACE_US;
+
+	while (!sim->outcome.violated && sim->lost != NULL && sim->now < end)
+		run_until(sim, sim->now + 100 * SIM_MS);
+	if (sim->lost != NULL)
+		sim_violation(sim, "node %u is not replaced %u s after the last fault",
+			      sim->lost->number, (unsigned)(SIM_CONVERGE_REPLACE_US / SIM_SECOND));
+}
+
 /* Until nobody pulls or lags: then each voter may be the next leader. */
 static bool wait_for_equals(struct sim *sim)
 {
@@ -55,12 +68,18 @@ static bool wait_for_equals(struct sim *sim)
 	return false;
 }
 
+/* A damaged one may stop itself at any moment. */
+static bool is_short_of_nodes(const struct sim *sim)
+{
+	return sim->gone > 0 || sim->lost != NULL || sim->damaged != NULL;
+}
+
 /* The leader's process ends, and nothing else happens. */
 static void fail_over(struct sim *sim)
 {
 	struct sim_node *leader;
 
-	if (sim->gone > 0 || !wait_for_equals(sim) || sim->outcome.violated)
+	if (is_short_of_nodes(sim) || !wait_for_equals(sim) || sim->outcome.violated)
 		return;
 	leader = sim_leader(sim);
 	ASSERT(leader != NULL);
@@ -85,7 +104,7 @@ static void stall(struct sim *sim)
 	uint64_t long_us = SIM_STALL_TIMEOUTS * sim->profile.election_ms * SIM_MS;
 	struct sim_node *leader;
 
-	if (sim->options.seed % 8 != 0 || sim->gone > 0 || !wait_for_equals(sim) ||
+	if (sim->options.seed % 8 != 0 || is_short_of_nodes(sim) || !wait_for_equals(sim) ||
 	    sim->outcome.violated)
 		return;
 	leader = sim_leader(sim);
@@ -116,8 +135,9 @@ void sim_run_seed(const struct sim_options *options, struct sim_outcome *outcome
 	struct sim *sim = memory_zeroed(1, sizeof *sim);
 
 	begin(sim, options);
-	run_until(sim, options->seconds * SIM_SECOND);
+	run_until(sim, options->faults_us);
 	converge(sim);
+	finish_replacing(sim);
 	run_until(sim, sim->now + SIM_AFTERMATH_US);
 	fail_over(sim);
 	stall(sim);

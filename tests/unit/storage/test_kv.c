@@ -270,6 +270,55 @@ static void a_failing_commit_leaves_nothing(void **state)
 	feed_place_close(&place);
 }
 
+static int put_one(struct kv *kv, const char *value)
+{
+	struct kv_txn *txn;
+	struct error error;
+
+	assert_ok(kv_begin(kv, KV_WRITE, &txn, &error));
+	assert_ok(kv_put(txn, KV_BLOCK, span_of("k", 1), span_of_string(value), false, &error));
+	return kv_commit(txn, &error);
+}
+
+static void a_full_disk_takes_nothing_until_there_is_room(void **state)
+{
+	struct feed_place place;
+
+	(void)state;
+	feed_place_init(&place, true);
+	struct kv *kv = feed_kv(&place);
+
+	kv_memory_disk_fill(place.disk, true);
+	assert_int_equal(put_one(kv, "a"), -ENOSPC);
+	assert_int_equal(put_one(kv, "b"), -ENOSPC);
+	kv_memory_disk_calm(place.disk);
+	assert_int_equal(put_one(kv, "c"), 0);
+	kv_close(kv);
+	feed_place_close(&place);
+}
+
+static void a_flip_changes_one_bit_of_a_value(void **state)
+{
+	struct feed_place place;
+	struct kv_txn *txn;
+	struct error error;
+	struct span value;
+
+	(void)state;
+	feed_place_init(&place, true);
+	struct kv *kv = feed_kv(&place);
+
+	assert_int_equal(kv_memory_disk_flip(place.disk, 10), KV_TABLE_COUNT);
+	assert_int_equal(put_one(kv, "AAA"), 0);
+	assert_int_equal(kv_memory_disk_flip(place.disk, 24 + 9), KV_BLOCK);
+	assert_ok(kv_begin(kv, KV_READ, &txn, &error));
+	assert_ok(kv_get(txn, KV_BLOCK, span_of("k", 1), &value, &error));
+	assert_true(span_equal_string(value, "ACA"));
+	kv_abort(txn);
+	kv_close(kv);
+	feed_place_close(&place);
+}
+
 static void a_full_map_grows(void **state)
 {
 	static uint8_t large[100000];
@@ -376,6 +425,8 @@ int main(void)
 		cmocka_unit_test(lmdb_keeps_what_is_committed),
 		cmocka_unit_test(an_append_that_is_not_the_last_key_is_refused),
 		cmocka_unit_test(a_failing_commit_leaves_nothing),
+		cmocka_unit_test(a_full_disk_takes_nothing_until_there_is_room),
+		cmocka_unit_test(a_flip_changes_one_bit_of_a_value),
 		cmocka_unit_test(a_full_map_grows),
 		cmocka_unit_test(a_missing_store_is_not_made_by_chance),
 		cmocka_unit_test(a_file_cut_short_is_damage),
