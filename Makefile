@@ -17,7 +17,7 @@ FLAGS_release := -O2 -g -fno-omit-frame-pointer
 FLAGS_asan    := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
 FLAGS_tsan    := -O1 -g -fno-omit-frame-pointer -fsanitize=thread
 FLAGS_fuzz    := -O1 -g -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined
-FLAGS_cov     := -O0 -g --coverage
+FLAGS_cov     := -O0 -g --coverage -fprofile-update=atomic -Wno-format-truncation
 COMPILE := $(CC) -std=c11 -D_GNU_SOURCE -DANNAL_VERSION='"$(VERSION)"' -I. -fPIC -pthread \
            $(WARNINGS) $(FLAGS_$(FLAVOUR)) $(CFLAGS)
 LINK    := $(CC) -pthread $(FLAGS_$(FLAVOUR)) $(LDFLAGS)
@@ -37,8 +37,9 @@ $$(B)/$(1).a: $$(OBJECTS_$(1))
 endef
 $(foreach module,$(MODULES),$(eval $(call module_rules,$(module))))
 
-# What a program of each layer links with.
-WITH_base    := $(B)/base.a
+# What a program of each layer links with. Those that count branches write their counters however they end.
+ALSO_cov     := $(B)/tests/coverage/counters.o
+WITH_base    := $(B)/base.a $(ALSO_$(FLAVOUR))
 WITH_storage := $(B)/storage.a $(WITH_base)
 WITH_raft    := $(B)/raft.a $(WITH_storage)
 WITH_client  := $(B)/client.a $(WITH_base)
@@ -175,6 +176,7 @@ help:
 	@echo "make fuzz       every fuzz target              FUZZ_SECONDS=60 FUZZ='fuzz_wire …'"
 	@echo "make lint       dependencies, format, function length    make format"
 	@echo "make asan|tsan  unit tests and simulator under a sanitizer"
+	@echo "make cov        which branches the tests take; build/cov/index.html"
 	@echo "make install    DESTDIR=, PREFIX=/usr/local"
 	@echo "make deps       install the Debian packages that are missing"
 
