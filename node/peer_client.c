@@ -156,7 +156,8 @@ static struct peer_call *take_call(struct peer_client *client, uint64_t msgid)
 	for (struct peer_call **link = &client->calls; *link != NULL; link = &(*link)->next) {
 		struct peer_call *call = *link;
 
-		if (call->msgid != msgid && !(MUTANT(ANSWER_OF_ANOTHER) && call->next == NULL))
+		if (call->msgid != msgid && !(MUTANT(ANSWER_OF_ANOTHER) && call->next != NULL &&
+					      call->next->msgid == msgid))
 			continue;
 		if (!call->sent)
 			return NULL;

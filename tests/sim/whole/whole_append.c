@@ -260,8 +260,10 @@ static void failed(struct whole_client *client, uint32_t number, const struct an
 		return;
 	append->once_unknown |= error->outcome_unknown;
 	append->result = append->once_unknown ? WHOLE_UNKNOWN : WHOLE_REFUSED;
-	if (error->outcome_unknown)
-		whole_saw(WHOLE_SEEN_UNKNOWN);
+	/* What is said not to have happened is not sent again: it must never be there. */
+	if (!append->once_unknown)
+		return;
+	whole_saw(WHOLE_SEEN_UNKNOWN);
 	keep_unsure(client, number);
 }
 
