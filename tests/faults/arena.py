@@ -32,6 +32,7 @@ class Arena:
         self.lock = threading.Lock()
         self.claimed = set()
         self.plans = []  # what was done when
+        self.leaders = []  # (when, who leads from then on)
         self.mounts = []
         self.begin = time.monotonic()
 
@@ -101,6 +102,7 @@ class Watcher(threading.Thread):
         if is_leader and number != self.world.leader:
             self.world.leader_changes += self.world.leader is not None
             self.world.leader = number
+            self.arena.leaders.append((time.monotonic() - self.arena.begin, number))
 
     def dead(self, number, node):
         if not self.arena.claim(number):
@@ -246,6 +248,8 @@ class Cell:
             "longest_gap": self.world.longest_gap if self.world else 0,
             "violations": self.violations[:50],
             "plan": self.arena.plans if self.arena else [],
+            "leaders": self.arena.leaders if self.arena else [],
+            "packets": self.packets,
             "acked": sorted(a.answered - begin for a in appends if a.outcome == "ok"),
             "folder": self.folder if self.violations else None,
         }

@@ -411,7 +411,9 @@ class SlowLoris(ClientFault):
     name, about = "slow-loris", "200 connections that send a byte of a message now and then"
 
     def strike(self):
-        number = self.victim()
+        number = self.claim()  # the node counts what it cuts: a restart would forget it
+        if number is None:
+            return
         with self.plan("slow loris", node=number):
             before = self.counters(number).get("connections_cut", 0)
             host, port = self.cluster[number].address.rsplit(":", 1)
@@ -433,3 +435,4 @@ class SlowLoris(ClientFault):
             self.hit(after > before)
             for one in made:
                 one.close()
+        self.release(number)

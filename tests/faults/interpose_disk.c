@@ -227,12 +227,23 @@ static void note_request(const struct iocb *request)
 		remember(request, sequence);
 }
 
+/* A slow disk does not hold up who asks not to wait: he is told to come again on another thread. */
+static bool must_not_wait(struct iocb *const requests[], long count)
+{
+	for (long i = 0; i < count; i++)
+		if ((requests[i]->aio_rw_flags & RWF_NOWAIT) != 0)
+			return true;
+	return false;
+}
+
 static int before_submit(const long arguments[6])
 {
 	struct iocb **requests = (struct iocb **)arguments[2];
 
 	if (is_idle())
 		return 0;
+	if (interpose_get(SLOT_DELAY_US) != 0 && must_not_wait(requests, arguments[1]))
+		return EAGAIN;
 	int error = strike(KIND_LOG);
 
 	for (long i = 0; error == 0 && i < arguments[1]; i++)

@@ -121,7 +121,7 @@ class StalledLeader(StallFault):
     name = "stalled-leader"
     about = "the disk of the leader stands still: it resigns, and another one takes the appends"
     STALL_SECONDS = 10
-    # It may wait six election timeouts for a write; then come an election and what waited for it.
+    # Six election timeouts for a write, an election, and a machine that is busy.
     GAP_SECONDS_MAX = 6
 
     def strike(self):

@@ -63,11 +63,10 @@ class LinearizableTest(SharedCase):
     def test_they_do_not_disturb_each_other(self):
         """Local reads are answered at once, whatever waits."""
         connection = self.connect(next(n for n in self.cluster.nodes.values() if n is not self.leader))
-        waiting = connection.begin("read_all", {"consistency": {"at_least": 2**60}, "timeout_ms": 3000})
-        begin = time.monotonic()
+        waiting = connection.begin("read_all", {"consistency": {"at_least": 2**60}, "timeout_ms": 5000})
         connection.call("read_all", {"limit": 1, "consistency": "linearizable"})
         connection.call("read_all", {"limit": 1})
-        self.assertLess(time.monotonic() - begin, 2)
+        self.assertFalse(waiting.done.is_set())
         with self.assertRaises(RpcError) as caught:
             waiting.wait(10)
         self.assertEqual(caught.exception.code, "NOT_READY")
@@ -98,7 +97,7 @@ class AtLeastTest(SharedCase):
                 error = self.assert_error(
                     "NOT_READY", connection, method, {**params, "consistency": {"at_least": 2**50}}, wanted=2**50
                 )
-                self.assertLess(time.monotonic() - begin, 2)
+                self.assertLess(time.monotonic() - begin, 4)  # without timeout_ms it would be five
                 self.assertLess(error["head"], 2**50)
 
     def test_wrong_consistency(self):
@@ -179,14 +178,14 @@ class PartitionTest(OwnCase):
                 ]
                 for read in reads:
                     with self.assertRaises(RpcError) as caught:
-                        read.wait(5)
+                        read.wait(10)
                     error = caught.exception
                     self.assertIn(error.code, ("TIMEOUT", "NO_LEADER"))
                     if error.code == "TIMEOUT":
                         self.assertEqual(error.fields["outcome"], "none")
                     else:
                         self.assertGreater(error.fields["retry_after_ms"], 0)
-                self.assertLess(time.monotonic() - begin, 2.5)
+                self.assertLess(time.monotonic() - begin, 4.5)  # without timeout_ms it would be five
                 self.assertEqual(self.read(connection, stream)["version"], 1)  # local: what it has
             finally:
                 for node in others:

@@ -250,7 +250,7 @@ class CheckpointTest(SharedCase):
                 self.assertEqual(method, "checkpoint")
                 if params[1] >= answer["position"]:
                     break
-            self.assertLess(time.monotonic() - begin, 3)
+            self.assertLess(time.monotonic() - begin, 10)
 
     def test_a_log_at_rest_is_no_news(self):
         subscription = self.connect().subscribe(query=[{"types": ["no such type"]}], after="end")
@@ -386,7 +386,7 @@ class NumbersTest(SharedCase):
             self.client.call("count", {"query": [{"stream_prefix": "n"}], "timeout_ms": 1}, 5)
         except RpcError as error:
             self.assertEqual((error.code, error.fields["outcome"]), ("TIMEOUT", "none"))
-        self.assertLess(time.monotonic() - begin, 1)
+        self.assertLess(time.monotonic() - begin, 4)  # without timeout_ms it would be five
 
     def test_lists_want_right_arguments(self):
         for method in ("stream_list", "category_list", "type_list"):

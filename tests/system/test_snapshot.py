@@ -131,7 +131,7 @@ class OwnWritesTest(Snapshots, SharedCase):
             found = connection.call("checkpoint_get", {"consumer": consumer})
             self.assertEqual(found["position"], 2**64 - 1)
             self.assertGreaterEqual(found["head"], answer["log_position"])
-            self.assertLess(time.monotonic() - begin, 0.9)
+            self.assertLess(time.monotonic() - begin, 4)  # to wait for it would take five
 
     def test_forward_false(self):
         stream = self.new_stream("Snap")
