@@ -140,10 +140,12 @@ bench: deps-build
 	@$(MAKE) --no-print-directory -j2 all
 	@ANNAL_BIN_DIR=$(abspath $(B)) tests/bench/run.sh --json $(B)/bench.json --last build/bench-last.json $(BENCH)
 
-# ---- sanitizers: the unit tests and a share of the simulator, instrumented ----
+# ---- sanitizers: the unit tests, a share of the simulator, and of the system tests with instrumented nodes ----
+SANITIZED_TESTS ?= test_append test_snapshot
 asan tsan:
 	@$(MAKE) --no-print-directory -j2 FLAVOUR=$@ unit
 	@$(MAKE) --no-print-directory -j2 FLAVOUR=$@ sim SEEDS=1-100
+	@$(MAKE) --no-print-directory -j2 FLAVOUR=$@ system TESTS='$(SANITIZED_TESTS)'
 
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib $(DESTDIR)$(PREFIX)/include
@@ -175,7 +177,7 @@ help:
 	@echo "make check-long what takes longer than check: eight cells of faults"
 	@echo "make fuzz       every fuzz target              FUZZ_SECONDS=60 FUZZ='fuzz_wire …'"
 	@echo "make lint       dependencies, format, function length    make format"
-	@echo "make asan|tsan  unit tests and simulator under a sanitizer"
+	@echo "make asan|tsan  unit tests, simulator and system tests under a sanitizer"
 	@echo "make cov        which branches the tests take; build/cov/index.html"
 	@echo "make install    DESTDIR=, PREFIX=/usr/local"
 	@echo "make deps       install the Debian packages that are missing"

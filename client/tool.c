@@ -8,6 +8,8 @@
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
 #include <unistd.h>
 
 #define URL_DEFAULT "annal://127.0.0.1:7001,127.0.0.1:7002,127.0.0.1:7003"
@@ -425,6 +427,18 @@ static char *from_now(const char *text)
 	return whole;
 }
 
+/* What argp cannot read for want of memory it passes over; all else that is wrong it says itself, and exits. */
+static void parse(const struct argp *argp, int argc, char **argv, unsigned flags, void *input)
+{
+	error_t status = argp_parse(argp, argc, argv, flags, NULL, input);
+
+	if (status == 0)
+		return;
+	tool_complain("the command line cannot be read: %s",
+		      status == ENOMEM ? "out of memory" : strerror(status));
+	exit(EX_SOFTWARE);
+}
+
 static void parse_command_line(struct tool *tool, int argc, char **argv)
 {
 	const struct tool_command *command = tool->command;
@@ -445,7 +459,7 @@ static void parse_command_line(struct tool *tool, int argc, char **argv)
 	for (int i = 1; command->takes_time && i < argc; i++)
 		if (argv[i][0] == '-' && argv[i][1] >= '0' && argv[i][1] <= '9')
 			argv[i] = from_now(argv[i]);
-	argp_parse(&argp, argc, argv, 0, NULL, tool);
+	parse(&argp, argc, argv, 0, tool);
 }
 
 static enum tool_exit run_command(struct tool *tool)
@@ -476,7 +490,7 @@ int tool_main(int argc, char **argv)
 
 	argp_program_version = "annal " ANNAL_VERSION;
 	argp_err_exit_status = TOOL_USAGE;
-	argp_parse(&first_argp, argc, argv, ARGP_IN_ORDER, NULL, &first);
+	parse(&first_argp, argc, argv, ARGP_IN_ORDER, &first);
 	if (first.at == 0) {
 		tool_complain("a command is missing: `annal --help` lists them");
 		return TOOL_USAGE;

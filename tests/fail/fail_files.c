@@ -18,6 +18,8 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#define ERROR_SEEN 0x20 /* glibc's _IO_ERR_SEEN */
+
 /* Of an older C library, by which LMDB is compiled. */
 int __fxstat(int version, int fd, struct stat *found);
 
@@ -105,20 +107,28 @@ int fclose(FILE *file)
 	return EOF;
 }
 
+/* What ferror says from now on. */
+static void mark_failed(FILE *file)
+{
+	file->_flags |= ERROR_SEEN;
+}
+
 size_t fwrite(const void *data, size_t size, size_t count, FILE *file)
 {
 	FAIL_NEXT(fwrite)
-	if (file != stderr && fail_call(FAIL_WRITE, "fwrite", NULL, fileno(file)))
-		return 0;
-	return next(data, size, count, file);
+	if (file == stderr || !fail_call(FAIL_WRITE, "fwrite", NULL, fileno(file)))
+		return next(data, size, count, file);
+	mark_failed(file);
+	return 0;
 }
 
 int fflush(FILE *file)
 {
 	FAIL_NEXT(fflush)
-	if (file != NULL && file != stderr && fail_call(FAIL_WRITE, "fflush", NULL, fileno(file)))
-		return EOF;
-	return next(file);
+	if (file == NULL || file == stderr || !fail_call(FAIL_WRITE, "fflush", NULL, fileno(file)))
+		return next(file);
+	mark_failed(file);
+	return EOF;
 }
 
 /* ---- with a variable number of arguments ---- */

@@ -41,6 +41,7 @@ class Loops:
         self.defects = []
         self._lock = threading.Lock()
         self._folders = 0
+        self.prepared = []
 
     # ---- one ----
 
@@ -83,6 +84,12 @@ class Loops:
         print(f"    kept in {folder}", flush=True)
         return report
 
+    def close(self):
+        """The nodes that served the programs end."""
+        for workload in self.prepared:
+            if hasattr(workload, "close"):
+                workload.close()
+
     # ---- names of frames ----
 
     def names(self, frames):
@@ -117,6 +124,7 @@ class Loops:
 
     def count(self, workload):
         """How often each kind of call comes when none fails."""
+        self.prepared.append(workload)
         workload.prepare(self.scratch, self.library)
         _, report = workload.attempt(Strike(COUNT, "", 0), self._folder(), self.library)
         return report.counts

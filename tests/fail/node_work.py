@@ -12,7 +12,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 sys.path.insert(0, os.path.join(ROOT, "tests", "system"))
 
 from annal_rpc import Connection, ConnectionLost, NoAnswer, RpcError, event, new_id  # noqa: E402
-from cluster import free_base_port, program  # noqa: E402
+from cluster import Cluster, free_base_port, program  # noqa: E402
 
 # Small, so that little work flushes and cuts the log.
 SETTINGS = {

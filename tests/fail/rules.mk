@@ -12,12 +12,17 @@ $(FAIL_LIBRARY): $(FAIL_SOURCES:%.c=$(B)/%.o)
 	@echo "  LINK  $@"
 	@$(LINK) -shared -o $@ $^
 
+$(B)/store_work: $(B)/tests/fail/store_work.o $(WITH_storage)
+	@echo "  LINK  $@"
+	@$(LINK) -o $@ $^ $(LIBS_storage)
+
 FAIL_SAMPLE ?= 60
-fail-loops: all $(FAIL_LIBRARY)
+FAIL_CHECK  := first-start,node,store,libannal,append,export,import
+fail-loops: all $(FAIL_LIBRARY) $(B)/store_work
 	@ANNAL_BIN_DIR=$(abspath $(B)) $(PYTHON) tests/fail/run --library $(abspath $(FAIL_LIBRARY)) $(ARGS)
 
-fail-check: all $(FAIL_LIBRARY)
+fail-check: all $(FAIL_LIBRARY) $(B)/store_work
 	@ANNAL_BIN_DIR=$(abspath $(B)) $(PYTHON) tests/fail/run --library $(abspath $(FAIL_LIBRARY)) \
-	    --sample $(FAIL_SAMPLE) $(ARGS)
+	    --work $(FAIL_CHECK) --sample $(FAIL_SAMPLE) $(ARGS)
 
 .PHONY: fail-loops fail-check
