@@ -141,7 +141,7 @@ bench: deps-build
 	@ANNAL_BIN_DIR=$(abspath $(B)) tests/bench/run.sh --json $(B)/bench.json --last build/bench-last.json $(BENCH)
 
 # ---- sanitizers: the unit tests, a share of the simulator, and of the system tests with instrumented nodes ----
-SANITIZED_TESTS ?= test_append test_snapshot
+SANITIZED_TESTS ?= test_append
 asan tsan:
 	@$(MAKE) --no-print-directory -j2 FLAVOUR=$@ unit
 	@$(MAKE) --no-print-directory -j2 FLAVOUR=$@ sim SEEDS=1-100
