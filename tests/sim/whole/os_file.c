@@ -265,6 +265,14 @@ int unlink(const char *path)
 	return 0;
 }
 
+int unlinkat(int fd, const char *path, int flags)
+{
+	char full[PATH_BYTES];
+
+	(void)flags;
+	return unlink(path_at(fd, path, full));
+}
+
 int rename(const char *from, const char *to)
 {
 	if (!is_ours(from) || !os_disk_rename(disk(), from, to))

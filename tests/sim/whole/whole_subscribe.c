@@ -12,6 +12,12 @@
 #define END_MS       15000 /* from when the log is known to have all of it */
 #define CLIENT_SLACK (100 * OS_MS)
 
+/* How far each node was at a moment. */
+struct heads {
+	uint64_t head[WHOLE_NODES_MAX];
+	uint32_t starts[WHOLE_NODES_MAX];
+};
+
 struct subscriber {
 	unsigned number;
 	const char *name;
@@ -27,19 +33,18 @@ struct subscriber {
 	uint64_t *positions; /* of all that was delivered */
 	uint32_t count;
 	bool caught_up;
-	char node[NODE_BYTES];            /* that serves it, "": none */
-	uint64_t heads[WHOLE_NODES_MAX];  /* before it began to be served by another */
-	uint32_t starts[WHOLE_NODES_MAX]; /* of the nodes then */
+	char node[NODE_BYTES];      /* that serves it, "": none */
+	struct heads heads, before; /* before it was asked for; before the last call */
 	uint64_t end_seen;
 };
 
 /* ---- which node, and how far that was ---- */
 
-static void note_heads(struct subscriber *subscriber)
+static void note_heads(struct heads *heads)
 {
 	for (unsigned i = 0; i < whole.nodes_count; i++) {
-		subscriber->heads[i] = whole_node_head(&whole.nodes[i]);
-		subscriber->starts[i] = whole.nodes[i].process->starts;
+		heads->head[i] = whole_node_head(&whole.nodes[i]);
+		heads->starts[i] = whole.nodes[i].process->starts;
 	}
 }
 
@@ -59,6 +64,9 @@ static void note_node(struct subscriber *subscriber)
 	if (node[0] != '\0' && subscriber->count > 0)
 		whole_saw(WHOLE_SEEN_MOVED);
 	os_trace("subscriber %u: served by %s", subscriber->number, node);
+	/* Lost during the last call: whoever is asked next is asked after it began. */
+	if (subscriber->node[0] != '\0')
+		subscriber->heads = subscriber->before;
 	snprintf(subscriber->node, sizeof subscriber->node, "%s", node);
 }
 
@@ -103,9 +111,10 @@ static void on_caught_up(struct subscriber *subscriber)
 		os_violation("%s is told twice that it has caught up", subscriber->name);
 	subscriber->caught_up = true;
 	whole_saw(WHOLE_SEEN_CAUGHT_UP);
-	if (node == 0 || whole.nodes[node - 1].process->starts != subscriber->starts[node - 1])
+	if (node == 0 ||
+	    whole.nodes[node - 1].process->starts != subscriber->heads.starts[node - 1])
 		return;
-	uint64_t head = subscriber->heads[node - 1];
+	uint64_t head = subscriber->heads.head[node - 1];
 
 	if (head > subscriber->begin)
 		model_note_range(subscriber->kind, subscriber->query_name, subscriber->begin + 1,
@@ -161,7 +170,7 @@ static void subscribe(struct subscriber *subscriber)
 	};
 	uint64_t began = os.now;
 
-	note_heads(subscriber);
+	note_heads(&subscriber->heads);
 	subscriber->caught_up = false;
 	enum annal_code code =
 		annal_subscribe(subscriber->client, &request, &subscriber->subscription);
@@ -199,8 +208,7 @@ static void next(struct subscriber *subscriber)
 	struct annal_item item;
 	uint64_t began = os.now;
 
-	if (subscriber->node[0] == '\0')
-		note_heads(subscriber);
+	note_heads(&subscriber->before);
 	enum annal_code code = annal_subscription_next(subscriber->subscription, timeout_ms, &item);
 
 	whole_check_time("annal_subscription_next", began, timeout_ms);
