@@ -27,7 +27,7 @@ def count(build):
     command = ["gcovr", "--root", ".", "--object-directory", build]
     for folder in FOLDERS:
         command += ["--filter", folder + "/"]
-    command += ["--exclude-branches-by-pattern", INVARIANT, "--sort-percentage", "-j", "2"]
+    command += ["--exclude-branches-by-pattern", INVARIANT, "--sort-percentage"]
     command += ["--json-summary", f"{build}/summary.json", "--json-summary-pretty"]
     command += ["--html-details", f"{build}/index.html", "--html-title", "annal: what the tests take", build]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
