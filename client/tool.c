@@ -6,6 +6,7 @@
 #include "base/memory.h"
 #include <errno.h>
 #include <inttypes.h>
+#include <jansson.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -488,6 +489,7 @@ int tool_main(int argc, char **argv)
 										 : URL_DEFAULT};
 	struct first_word first = {.tool = &tool};
 
+	json_set_alloc_funcs(memory_alloc, memory_free); /* else its errors look like bad input */
 	argp_program_version = "annal " ANNAL_VERSION;
 	argp_err_exit_status = TOOL_USAGE;
 	parse(&first_argp, argc, argv, ARGP_IN_ORDER, &first);

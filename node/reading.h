@@ -31,7 +31,8 @@ struct reading_kind {
 	int (*run)(struct reading *reading, struct store *store);
 	void (*answer_absent)(
 		struct reading *reading); /* on the loop; NULL: there is always something */
-	bool brief; /* usually done in some microseconds: may share a worker's turn with others */
+	/* Usually done in some microseconds, never READING_AGAIN: may share a worker's turn with others. */
+	bool brief;
 };
 
 enum reading_place { READING_WAITS, READING_IN_LANE, READING_RUNS };
