@@ -419,6 +419,19 @@ static int answer_conflict(struct machine *machine, struct outcome *outcome, str
 	return 0;
 }
 
+/* An id that leads elsewhere must not make a conflict of a duplicate. */
+static int check_stored(struct machine *machine, struct error *error)
+{
+	const uint64_t *positions = ARRAY(machine->positions, uint64_t);
+	uint32_t count = COUNT(machine->positions, uint64_t);
+	int rc = 0;
+
+	for (uint32_t i = 0; i < count && rc == 0; i++)
+		if (positions[i] != 0)
+			rc = read_stored(machine, i, &machine->stored, error);
+	return rc;
+}
+
 /* Rules 3 and 4; *decided when one of them applies. */
 static int decide_stored(struct machine *machine, struct outcome *outcome, bool *decided,
 			 struct error *error)
@@ -434,6 +447,10 @@ static int decide_stored(struct machine *machine, struct outcome *outcome, bool 
 		if (rc != 0 || outcome->duplicate)
 			return rc;
 		*outcome = (struct outcome){0};
+	} else {
+		rc = check_stored(machine, error);
+		if (rc != 0)
+			return rc;
 	}
 	return answer_conflict(machine, outcome, error);
 }

@@ -212,7 +212,8 @@ struct world {
 	uint32_t mark_count;
 	const char *failing;        /* which question meets an error; NULL: none */
 	bool too_wide;              /* prefixes are */
-	uint32_t id_index_off;      /* the index of ids is wrong by so many positions */
+	uint32_t id_index_off;      /* the index of ids is wrong by so many positions … */
+	uint32_t id_index_right;    /* … beyond this one */
 	struct match_budget budget; /* that the last condition was given */
 	struct buffer items;
 	struct machine_decision decision;
@@ -282,7 +283,7 @@ static inline int world_find_id(void *arg, const uint8_t *id, uint64_t *position
 	for (uint32_t i = 0; i < world->count; i++)
 		if (memcmp(world->log[i].id, id, UUID_BYTES) == 0 &&
 		    !world_is_checkpoint(&world->log[i]))
-			*position = i + 1 + world->id_index_off;
+			*position = i + 1 + (i < world->id_index_right ? 0 : world->id_index_off);
 	return 0;
 }
 

@@ -479,6 +479,15 @@ static void an_id_that_leads_to_another_event_is_damage(void **state)
 		assert_int_equal(world_try(&world, &asks[i]), -EBADMSG);
 		assert_non_null(strstr(world.error.message, "event ids is damaged: at position 2"));
 	}
+	/* The second id of a duplicate, which would become a conflict. */
+	struct ask both = {.events = {{.stream = SUBJECT, .id = 1}, {.stream = SUBJECT, .id = 2}}};
+
+	append_one(&world, SUBJECT, 3);
+	world.id_index_right = 1;
+	assert_int_equal(world_try(&world, &both), -EBADMSG);
+	assert_non_null(strstr(world.error.message, "event ids is damaged: at position 3"));
+	world.id_index_off = 0;
+	assert_true(world_append(&world, &both)->duplicate);
 	world_close(&world);
 }
 
