@@ -58,7 +58,8 @@ class LinearizableTest(SharedCase):
         for read in reads:
             self.assertGreaterEqual(read.wait(20)["head"], answer["position"])
         after = self.leader.call("stats")["last_index"]
-        self.assertLess(after - before, 100)
+        # How many depends on how fast they come, against how long an entry takes: not one for each.
+        self.assertLess(after - before, 500)
 
     def test_they_do_not_disturb_each_other(self):
         """Local reads are answered at once, whatever waits."""
