@@ -302,7 +302,7 @@ struct annal_read {
 	bool backward;
 	bool system;        /* of the whole store: system records too */
 	uint32_t limit;     /* events in a page, 1 to 10000; 0: 1000 */
-	uint64_t max_bytes; /* of a page; 0: the node's choice */
+	uint64_t max_bytes; /* of a page; 0: the node's choice, an iterator's 512 KiB */
 	enum annal_consistency consistency;
 	uint32_t timeout_ms; /* 0: that of the client */
 };

@@ -10,8 +10,12 @@
 #include "client/page.h"
 
 #include "base/assert.h"
+#include "base/limits.h"
 #include "base/memory.h"
 
+/* A page, unless the user wants another size: one that is still in the processor's cache when its events are
+ * looked at. */
+#define PAGE_BYTES (512 * KIB)
 /* Calls that reading ahead leaves to the user. */
 #define CALLS_LEFT 16u
 
@@ -134,6 +138,8 @@ struct annal_iterator *annal_iterate(struct annal_client *client, const struct a
 	ASSERT(client != NULL && read != NULL);
 	iterator->client = client;
 	iterator->read = *read;
+	if (iterator->read.max_bytes == 0)
+		iterator->read.max_bytes = PAGE_BYTES;
 	iterator->page = page_new();
 	iterator->ahead = memory_zeroed(1, sizeof *iterator->ahead);
 	iterator->ahead->page = page_new();

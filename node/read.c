@@ -19,7 +19,7 @@ static const uint8_t page_header[] = {0x80, 0xa6, 'e', 'v', 'e', 'n', 't', 's', 
 
 void result_page_begin(struct reading *reading, struct page *page)
 {
-	pages_take(reader_pages(reading->reader), &page->records);
+	pages_take(reader_pages(reading->reader), !reading->kind->brief, &page->records);
 	(void)buffer_reserve(&page->records, SESSION_PAGE_HEADROOM);
 	page->records.size = SESSION_PAGE_HEADROOM;
 	buffer_append(&page->records, page_header, sizeof page_header);

@@ -13,8 +13,6 @@
 #include "node/dispatch.h"
 #include "node/methods.h"
 #include "node/node.h"
-#include "node/pages.h"
-#include "node/read.h"
 #include "node/request.h"
 #include "node/stats.h"
 #include "node/subscribe.h"
@@ -22,8 +20,7 @@
 
 #define PEER_NAME_BYTES  80
 #define IN_KEPT_BYTES    (64 * KIB) /* an empty buffer larger than this is given back */
-#define OUT_KEPT_BYTES   (256 * KIB)
-#define COPIED_BYTES     (64 * KIB) /* a page up to so many is sent with the other answers */
+#define COPIED_BYTES     (8 * KIB)  /* a page up to so many is sent with the other answers */
 #define MESSAGE_REQUEST  0u
 #define MESSAGE_RESPONSE 1u
 #define MESSAGE_NOTIFY   2u
@@ -127,6 +124,7 @@ void session_answer_result(struct session *session, uint32_t msgid, struct span 
 }
 
 static void hand_over(struct session *session);
+static void give(struct session *session, struct buffer *output);
 
 /* The msgid in its widest form, so that the header has one width. */
 static void write_page_header(uint8_t *at, uint32_t msgid)
@@ -138,24 +136,26 @@ static void write_page_header(uint8_t *at, uint32_t msgid)
 	at[7] = 0xc0;
 }
 
+/* Memory that is nearly empty should not wait for a client that does not read. */
+static bool is_worth_taking(const struct buffer *page)
+{
+	return page->size > COPIED_BYTES && page->size >= page->capacity / 4;
+}
+
 void session_answer_page(struct session *session, uint32_t msgid, struct buffer *page)
 {
 	ASSERT(page->size > SESSION_PAGE_HEADROOM);
-	if (page->size <= COPIED_BYTES || session->failed) {
+	if (!is_worth_taking(page) || session->failed) {
 		session_answer_result(session, msgid,
 				      span_of(page->data + SESSION_PAGE_HEADROOM,
 					      page->size - SESSION_PAGE_HEADROOM));
 		buffer_clear(page);
 		return;
 	}
-	hand_over(session);
-	struct buffer empty = session->out;
-
-	write_page_header(page->data, msgid);
-	session->out = *page;
-	*page = empty;
 	mark_dirty(session);
-	count_unsent(session);
+	hand_over(session);
+	write_page_header(page->data, msgid);
+	give(session, page);
 }
 
 void session_answer_error(struct session *session, uint32_t msgid, struct span error)
@@ -457,16 +457,18 @@ void session_set_unsent(struct session *session, size_t bytes)
 		mark_dirty(session);
 }
 
+static void give(struct session *session, struct buffer *output)
+{
+	session->node->counters->bytes_out += output->size;
+	session->transport.write(session->transport.arg, output);
+	ASSERT(output->size == 0);
+	count_unsent(session);
+}
+
 static void hand_over(struct session *session)
 {
-	if (session->out.size == 0)
-		return;
-	session->node->counters->bytes_out += session->out.size;
-	session->transport.write(session->transport.arg, &session->out);
-	ASSERT(session->out.size == 0);
-	count_unsent(session);
-	if (session->out.capacity > OUT_KEPT_BYTES)
-		pages_give(reader_pages(session->node->reader), &session->out);
+	if (session->out.size > 0)
+		give(session, &session->out);
 }
 
 void session_flush(struct session *session)

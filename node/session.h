@@ -22,7 +22,10 @@ struct request;
 
 struct session_transport {
 	void *arg;
-	/* Take what is in `out` (swap or copy; leave it empty) and send it. */
+	/*
+	 * Take what is in `out` (swap or copy; leave it empty): to be sent behind what was taken before,
+	 * when session_flush has returned or close() is called at the latest.
+	 */
 	void (*write)(void *arg, struct buffer *out);
 	/* Stop (true) or go on (false) reading. */
 	void (*pause)(void *arg, bool paused);
@@ -76,7 +79,7 @@ void session_answer_result(struct session *session, uint32_t msgid, struct span 
 void session_answer_error(struct session *session, uint32_t msgid, struct span error);
 /*
  * A result that may be large: `page` is SESSION_PAGE_HEADROOM bytes for the session, then the value. It
- * is taken as it is when that is better than a copy; what it holds afterwards is empty.
+ * is taken as it is when that is better than a copy; it is left empty.
  */
 #define SESSION_PAGE_HEADROOM 8u
 void session_answer_page(struct session *session, uint32_t msgid, struct buffer *page);

@@ -10,7 +10,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "node/node.h"
-#include "node/pages.h"
+#include "node/output.h"
 #include "node/read.h"
 #include "node/session.h"
 #include "node/stats.h"
@@ -21,7 +21,6 @@
 #include <uv.h>
 
 #define RECEIVE_BYTES  (256 * KIB)
-#define SEND_KEPT      (256 * KIB) /* an empty buffer larger than this is given back */
 #define PEER_NAME_SIZE 80
 
 enum connection { CONNECTION_OPEN, CONNECTION_CLOSING, CONNECTION_LINGERING, CONNECTION_GONE };
@@ -42,9 +41,8 @@ struct stream {
 	bool reading, writing, dirty;
 	bool ended;            /* the other side sends no more */
 	bool broken;           /* nothing can be sent any more */
-	struct buffer sending; /* with uv_write while `writing` */
-	size_t sent;           /* of it, by the first try */
-	struct buffer pending; /* behind it */
+	struct output sending; /* with uv_write while `writing` */
+	struct output pending; /* behind it */
 	uint64_t written;      /* bytes given to the socket in all */
 	struct pace in_pace, out_pace;
 	uint64_t last_message; /* number of the message that in_pace is about */
@@ -120,7 +118,12 @@ static size_t unsent(const struct stream *stream)
 				 ? uv_stream_get_write_queue_size((const uv_stream_t *)&stream->tcp)
 				 : 0;
 
-	return waiting + stream->pending.size;
+	return waiting + stream->pending.bytes;
+}
+
+static void clear_sent(struct stream *stream)
+{
+	output_clear(&stream->sending, reader_pages(stream->streams->node->reader));
 }
 
 static void on_written(uv_write_t *write, int status)
@@ -129,13 +132,10 @@ static void on_written(uv_write_t *write, int status)
 
 	stream->writing = false;
 	if (stream->state == CONNECTION_GONE) { /* and so may be the node's other parts */
-		buffer_close(&stream->sending);
+		output_close(&stream->sending);
 		return;
 	}
-	if (stream->sending.capacity > SEND_KEPT)
-		pages_give(reader_pages(stream->streams->node->reader), &stream->sending);
-	else
-		buffer_clear(&stream->sending);
+	clear_sent(stream);
 	if (status < 0)
 		stream->broken = true;
 	else
@@ -145,56 +145,63 @@ static void on_written(uv_write_t *write, int status)
 	mark_dirty(stream);
 }
 
-static void write_rest(struct stream *stream)
+/* `sending` behind its first bytes, for libuv. */
+static unsigned buffers_to_send(const struct stream *stream, size_t sent,
+				uv_buf_t buffers[OUTPUT_PARTS])
 {
-	uv_buf_t buf = uv_buf_init((char *)stream->sending.data + stream->sent,
-				   (unsigned)(stream->sending.size - stream->sent));
+	struct span spans[OUTPUT_PARTS];
+	unsigned count = output_spans(&stream->sending, sent, spans);
+
+	for (unsigned i = 0; i < count; i++)
+		buffers[i] = uv_buf_init((char *)(uintptr_t)spans[i].data, (unsigned)spans[i].size);
+	return count;
+}
+
+static void write_rest(struct stream *stream, size_t sent)
+{
+	uv_buf_t buffers[OUTPUT_PARTS];
+	unsigned count = buffers_to_send(stream, sent, buffers);
 
 	stream->write.data = stream;
 	stream->writing = true;
-	if (uv_write(&stream->write, (uv_stream_t *)&stream->tcp, &buf, 1, on_written) < 0) {
+	if (uv_write(&stream->write, (uv_stream_t *)&stream->tcp, buffers, count, on_written) < 0) {
 		stream->writing = false;
 		stream->broken = true;
 		mark_dirty(stream);
 	}
 }
 
+/* What came since the last time, in one system call. */
 static void send_pending(struct stream *stream)
 {
-	struct buffer empty = stream->sending;
+	struct output empty = stream->sending;
+	uv_buf_t buffers[OUTPUT_PARTS];
 
-	if (stream->writing || stream->broken || stream->pending.size == 0)
+	if (stream->broken || stream->state == CONNECTION_GONE)
+		output_close(&stream->pending);
+	if (stream->writing || stream->pending.bytes == 0)
 		return;
-	ASSERT(empty.size == 0);
+	ASSERT(empty.count == 0);
 	stream->sending = stream->pending;
 	stream->pending = empty;
-	stream->written += stream->sending.size;
-	uv_buf_t buf = uv_buf_init((char *)stream->sending.data, (unsigned)stream->sending.size);
-	int sent = uv_try_write((uv_stream_t *)&stream->tcp, &buf, 1);
+	stream->written += stream->sending.bytes;
+	unsigned count = buffers_to_send(stream, 0, buffers);
+	int sent = uv_try_write((uv_stream_t *)&stream->tcp, buffers, count);
 
-	stream->sent = sent > 0 ? (size_t)sent : 0;
-	if (stream->sent < stream->sending.size)
-		write_rest(stream);
+	if (sent < 0 || (size_t)sent < stream->sending.bytes)
+		write_rest(stream, sent > 0 ? (size_t)sent : 0);
 	else
-		buffer_clear(&stream->sending);
+		clear_sent(stream);
+	if (stream->session != NULL)
+		session_set_unsent(stream->session, unsent(stream));
 }
 
+/* Sent when the turn ends, with what else there is then. */
 static void transport_write(void *arg, struct buffer *out)
 {
 	struct stream *stream = arg;
 
-	if (stream->pending.size == 0) {
-		struct buffer empty = stream->pending;
-
-		stream->pending = *out;
-		*out = empty;
-	} else {
-		buffer_append_span(&stream->pending, buffer_span(out));
-		buffer_clear(out);
-	}
-	if (stream->broken || stream->state == CONNECTION_GONE)
-		buffer_clear(&stream->pending);
-	send_pending(stream);
+	output_add(&stream->pending, out);
 	if (stream->session != NULL)
 		session_set_unsent(stream->session, unsent(stream));
 }
@@ -227,8 +234,8 @@ static void on_closed(uv_handle_t *handle)
 {
 	struct stream *stream = handle->data;
 
-	buffer_close(&stream->sending);
-	buffer_close(&stream->pending);
+	output_close(&stream->sending);
+	output_close(&stream->pending);
 	memory_free(stream);
 }
 
@@ -297,7 +304,7 @@ static bool is_awaited(const struct stream *stream)
 
 static void settle(struct stream *stream)
 {
-	bool all_sent = !stream->writing && stream->pending.size == 0;
+	bool all_sent = !stream->writing && stream->pending.bytes == 0;
 
 	if (stream->state == CONNECTION_CLOSING && all_sent && !stream->broken)
 		linger(stream);
@@ -338,6 +345,7 @@ static void on_turn_end(uv_prepare_t *prepare)
 		stream->dirty = false;
 		if (stream->session != NULL)
 			session_flush(stream->session);
+		send_pending(stream);
 		settle(stream);
 	}
 	if (streams->dirty == NULL)
@@ -384,7 +392,7 @@ static bool is_out_stuck(struct stream *stream, int64_t now_ms)
 		    (stream->state == CONNECTION_CLOSING && waiting > 0);
 
 	return is_too_slow(&stream->out_pace, over,
-			   stream->written + stream->pending.size - waiting, now_ms);
+			   stream->written + stream->pending.bytes - waiting, now_ms);
 }
 
 static void check(struct stream *stream, int64_t now_ms)
@@ -530,9 +538,14 @@ void streams_refuse(struct streams *streams, int fd)
 
 	if (stream == NULL)
 		return;
+	struct buffer refusal;
+
 	streams->refused++;
-	session_write_last_error(&stream->pending, ANSWER_OVERLOADED,
+	buffer_init(&refusal);
+	session_write_last_error(&refusal, ANSWER_OVERLOADED,
 				 "this node has as many connections as it may have");
+	output_add(&stream->pending, &refusal);
+	buffer_close(&refusal);
 	stream->state = CONNECTION_CLOSING;
 	send_pending(stream);
 	mark_dirty(stream);
