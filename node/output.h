@@ -25,7 +25,6 @@ void output_add(struct output *output, struct buffer *from);
 /* Nothing waits any more; large parts go to `pages`. */
 void output_clear(struct output *output, struct pages *pages);
 /* What is behind the first `skipped` bytes; how many spans that is, OUTPUT_PARTS at most. */
-uint32_t output_spans(const struct output *output, size_t skipped,
-		      struct span spans[OUTPUT_PARTS]);
+uint32_t output_spans(const struct output *output, size_t skipped, struct span spans[OUTPUT_PARTS]);
 
 #endif
