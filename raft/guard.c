@@ -176,7 +176,7 @@ static void on_closed(struct raft_io *inner)
 {
 	struct guard *guard = inner->data;
 
-	guard_release_appends(guard);
+	guard_end_appends(guard);
 	guard_end_dropped(guard);
 	guard->closed(&guard->io);
 }
@@ -189,7 +189,6 @@ static void io_close(struct raft_io *io, raft_io_close_cb closed)
 	guard->closed = closed;
 	guard_drop_results(guard);
 	guard_write_close(guard);
-	guard_release_appends(guard);
 	guard_end_dropped(guard);
 	guard->inner->close(guard->inner, on_closed);
 }

@@ -154,9 +154,33 @@ void guard_release_appends(struct guard *guard)
 {
 	while (guard->done.first != NULL && !guard->failed)
 		complete(guard, guard_appends_take(&guard->done));
-	if (guard->closing)
-		while (guard->done.first != NULL)
-			memory_free(guard_appends_take(&guard->done));
+}
+
+/* libraft 0.15 cuts its log at each append that is canceled, and crashes when it was cut before it already:
+ * so they end from the last to the first, whatever order they came back in. */
+void guard_end_appends(struct guard *guard)
+{
+	struct guard_append *last_first = NULL;
+
+	ASSERT(guard->closing);
+	while (guard->done.first != NULL) {
+		struct guard_append *append = guard_appends_take(&guard->done);
+		struct guard_append **at = &last_first;
+
+		while (*at != NULL && (*at)->number > append->number)
+			at = &(*at)->next;
+		append->next = *at;
+		*at = append;
+	}
+	while (last_first != NULL) {
+		struct guard_append *append = last_first;
+
+		last_first = append->next;
+		if (guard->failed)
+			memory_free(append);
+		else
+			complete(guard, append);
+	}
 }
 
 /* ---- results ---- */

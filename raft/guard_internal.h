@@ -147,8 +147,9 @@ int guard_snapshot_put(struct raft_io *io, unsigned trailing, struct raft_io_sna
 		       const struct raft_snapshot *snapshot, raft_io_snapshot_put_cb done);
 /* Hand completed appends to libraft, and held results once the barrier is stored. */
 void guard_pump(struct guard *guard);
-/* All of them, whatever they wait for: before this node steps down, and when it closes. */
+/* All of them, whatever they wait for: before this node steps down. */
 void guard_release_appends(struct guard *guard);
+void guard_end_appends(struct guard *guard); /* the same, once the inner raft_io is closed */
 void guard_drop_results(struct guard *guard);
 /* Keep an AppendEntries result until the barrier is stored; false: deliver it now. */
 bool guard_hold_result(struct guard *guard, const struct raft_message *message);

@@ -86,8 +86,6 @@ static void on_written(struct raft_io_append *request, int status)
 	if (!guard->failed)
 		guard_inner_status(guard, status);
 	end_write(write, status);
-	if (guard->closing)
-		guard_release_appends(guard);
 	if (guard_is_over(guard))
 		return;
 	/* First the disk, which would be idle; then libraft, which takes its time. */
