@@ -7,8 +7,10 @@
  *   nothing for an election timeout               (dissertation, 4.2.3)
  *   the network says: the leader's process        it forgets its leader at once, and begins an election
  *   has ended (guard_peer_gone)                   itself after a moment that is drawn (guard_campaign)
- *   a leader's disk has not ended a write for     it steps down, and does not stand for election
- *   several election timeouts                     until the write has ended
+ *   a leader's disk has not ended a write for     it tells the voter that has most of the log to stand
+ *   two election timeouts that a majority of      for election (Raft's transfer of leadership), and
+ *   others has stored; or for six                 steps down; nobody whose disk stalls stands for
+ *                                                 election until the write has ended
  *   this process did not run for a while          that time does not count: what the leader sent
  *                                                 meanwhile is still to be read
  *
@@ -19,7 +21,8 @@
 
 #define CAMPAIGN_FIRST_MS 10 /* at least: all others hear of it, too */
 #define CAMPAIGN_ATTEMPTS 4  /* then libraft's own timeout counts again */
-#define STALL_TIMEOUTS    6  /* election timeouts in which one write may not end */
+#define STALL_TIMEOUTS    6  /* election timeouts in which a leader's write may not end … */
+#define LAG_TIMEOUTS      2  /* … and in which it may not when others could go on at once */
 
 static raft_time now_ms(const struct guard *guard)
 {
@@ -49,7 +52,7 @@ void guard_elect_vote_asked(struct guard *guard)
 }
 
 /* By ticks: when this process did not run, the write may have ended unseen. */
-static bool disk_stalls(struct guard *guard)
+static void count_waiting(struct guard *guard)
 {
 	const struct guard_append *oldest = guard->in_flight.first;
 	uint64_t number = oldest != NULL ? oldest->number : 0;
@@ -58,11 +61,77 @@ static bool disk_stalls(struct guard *guard)
 		guard->waiting_number = number;
 		guard->waiting_ticks = 0;
 	}
-	if (number == 0)
+	guard->waiting_ticks += number != 0;
+}
+
+/* Whether a majority without this node has said that it has this entry on disk. */
+static bool others_have_stored(const struct raft *raft, raft_index index)
+{
+	unsigned voters = 0, stored = 0;
+
+	ASSERT(raft->state == RAFT_LEADER);
+	for (unsigned i = 0; i < raft->configuration.n; i++) {
+		const struct raft_server *server = &raft->configuration.servers[i];
+
+		if (server->role != RAFT_VOTER)
+			continue;
+		voters++;
+		stored += server->id != raft->id &&
+			  raft->leader_state.progress[i].match_index >= index;
+	}
+	return stored > voters / 2;
+}
+
+/* A leader is patient with a stall that may be that of all disks: then nobody else would do better. */
+static bool disk_stalls(const struct guard *guard)
+{
+	const struct guard_append *oldest = guard->in_flight.first;
+	const struct raft *raft = guard->raft;
+	unsigned timeouts = LAG_TIMEOUTS;
+
+	if (oldest == NULL || oldest->number != guard->waiting_number)
 		return false;
-	guard->waiting_ticks++;
-	return (raft_time)guard->waiting_ticks * guard->raft->heartbeat_timeout >
-	       (raft_time)STALL_TIMEOUTS * guard->raft->election_timeout;
+	if (raft->state == RAFT_LEADER && !others_have_stored(raft, oldest->stored))
+		timeouts = STALL_TIMEOUTS;
+	return (raft_time)guard->waiting_ticks * raft->heartbeat_timeout >
+	       (raft_time)timeouts * raft->election_timeout;
+}
+
+static void on_told(struct raft_io_send *request, int status)
+{
+	(void)status; /* it is a help: without it the others wait for their timeouts */
+	memory_free(request);
+}
+
+/* The voter with most of the log: the others need not wait until they miss their leader. */
+static void tell_successor(struct guard *guard)
+{
+	const struct raft *raft = guard->raft;
+	struct raft_message message = {.type = RAFT_IO_TIMEOUT_NOW};
+	raft_index best = 0;
+
+	for (unsigned i = 0; i < raft->configuration.n; i++) {
+		const struct raft_server *server = &raft->configuration.servers[i];
+		const struct raft_progress *progress = &raft->leader_state.progress[i];
+
+		if (server->role != RAFT_VOTER || server->id == raft->id ||
+		    !progress->recent_recv || progress->match_index <= best)
+			continue;
+		best = progress->match_index;
+		message.server_id = server->id;
+		message.server_address = server->address;
+	}
+	const struct raft_entry *entry = guard_entry(raft, best);
+
+	/* One that was told already, by a transfer, is enough: two would share the votes. */
+	if (entry == NULL || raft->transfer != NULL)
+		return;
+	struct raft_io_send *request = memory_zeroed(1, sizeof *request);
+
+	message.timeout_now = (struct raft_timeout_now){
+		.term = raft->current_term, .last_log_index = best, .last_log_term = entry->term};
+	if (guard->inner->send(guard->inner, request, &message, on_told) != 0)
+		memory_free(request);
 }
 
 /* Only for others that could lead: a majority that answers without this node. */
@@ -81,6 +150,7 @@ static void resign(struct guard *guard, raft_time now)
 	}
 	if (answering <= voters / 2)
 		return;
+	tell_successor(guard);
 	/* libraft's next tick finds that it has heard of nobody, and steps down. */
 	for (unsigned i = 0; i < raft->configuration.n; i++)
 		raft->leader_state.progress[i].recent_recv = false;
@@ -92,6 +162,7 @@ static void heed_disk(struct guard *guard, raft_time now)
 {
 	struct raft *raft = guard->raft;
 
+	count_waiting(guard);
 	if (!disk_stalls(guard) || !guard_has(guard, GUARD_ELECT))
 		return;
 	if (raft->state == RAFT_LEADER)
@@ -172,7 +243,7 @@ int guard_campaign(struct guard *guard)
 	    guard->campaign_ms == 0 || guard->campaigns == CAMPAIGN_ATTEMPTS)
 		return -1;
 	guard->campaigns++;
-	if (!guard->installing && guard->follower_appends == 0 &&
+	if (!guard->installing && guard->follower_appends == 0 && !disk_stalls(guard) &&
 	    !has_voted_lately(guard, (raft_time)quarter)) {
 		/* Expired: libraft's next tick begins an election. */
 		if (raft->state == RAFT_FOLLOWER)

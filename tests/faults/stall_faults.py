@@ -121,8 +121,8 @@ class StalledLeader(StallFault):
     name = "stalled-leader"
     about = "the disk of the leader stands still: it resigns, and another one takes the appends"
     STALL_SECONDS = 10
-    # Six election timeouts for a write, an election, and a machine that is busy.
-    GAP_SECONDS_MAX = 6
+    # Two election timeouts for a write that others have ended, an election, and a machine that is busy.
+    GAP_SECONDS_MAX = 3
 
     def strike(self):
         leader = self.world.leader
