@@ -49,7 +49,7 @@
 /* Then one leader's process ends for so long; long before, another one leads. */
 #define SIM_FAIL_OVER_DOWN_US (3 * SIM_SECOND)
 /* Then, in some seeds, the leader's disk stalls for so many election timeouts. */
-#define SIM_STALL_TIMEOUTS 12u
+#define SIM_STALL_TIMEOUTS 5u
 /* A leader finds where a follower's log meets its own in as many steps as there were terms, and some: the
  * follower's log may change meanwhile. */
 #define SIM_WALK_STEPS 8u
@@ -532,6 +532,8 @@ void sim_check_walk(struct sim_node *follower, struct sim_walk *walk,
 void sim_check_manifest(struct sim_node *node, const struct manifest *manifest);
 void sim_check_converged(struct sim *sim);
 bool sim_everybody_has(const struct sim *sim, uint64_t index);
+/* A leader may have ended until then, with writes that nobody answers. */
+void sim_check_answers_from(struct sim *sim, uint64_t since);
 void sim_check_waiting(struct sim *sim);
 void sim_check_failed_over(struct sim *sim);
 void sim_check_resigned(struct sim *sim, const struct sim_node *stalled);

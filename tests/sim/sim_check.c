@@ -252,7 +252,8 @@ void sim_check_converged(struct sim *sim)
 	ASSERT(sim->calm);
 	if (sim->converged_at == 0 && sim->calm_write != 0 &&
 	    sim_everybody_has(sim, sim->calm_write)) {
-		sim->converged_at = sim->answers_since = sim->now;
+		sim->converged_at = sim->now;
+		sim_check_answers_from(sim, sim->now);
 		sim->outcome.converged_us = sim->now - sim->calm_since;
 	}
 	uint64_t allowed = sim->outcome.witnesses > 0 ? SIM_CONVERGE_WITNESS_US : SIM_CONVERGE_US;
@@ -266,6 +267,12 @@ void sim_check_converged(struct sim *sim)
 			      : sim->calm_write == 0 ? "no write was acknowledged"
 						     : "not every member has the first write",
 			      (unsigned)(allowed / SIM_SECOND));
+}
+
+void sim_check_answers_from(struct sim *sim, uint64_t since)
+{
+	if (since > sim->answers_since)
+		sim->answers_since = since;
 }
 
 void sim_check_waiting(struct sim *sim)

@@ -261,6 +261,9 @@ void sim_members_lost(struct sim_node *node)
 
 	sim_trace(sim, "node %u is lost, node %u is to replace it", node->number,
 		  successor->number);
+	/* In the calm it can only have met damage, and may have led: then another one leads, as after a crash. */
+	if (sim->calm)
+		sim_check_answers_from(sim, sim->now + 2 * sim->profile.election_ms * SIM_MS);
 	sim_node_boot(successor, false);
 	sim_after(sim, sim_between(sim, 50 * SIM_MS, SIM_SECOND), "operator", run_operator, NULL,
 		  NULL);

@@ -93,7 +93,7 @@ static void fail_over(struct sim *sim)
 		run_until(sim, sim->now + SIM_MS);
 	sim->outcome.failed_over_us = sim->now - ended_us;
 	/* Two may have begun at about the same time: then the second to win is the one that stays. */
-	sim->answers_since = sim->now + 2 * sim->profile.election_ms * SIM_MS;
+	sim_check_answers_from(sim, sim->now + 2 * sim->profile.election_ms * SIM_MS);
 	sim_check_failed_over(sim);
 	run_until(sim, ended_us + SIM_FAIL_OVER_DOWN_US + SIM_AFTERMATH_US);
 }
@@ -113,7 +113,7 @@ static void stall(struct sim *sim)
 	while (!sim->outcome.violated && (sim_leader(sim) == NULL || sim_leader(sim) == leader) &&
 	       sim->now < leader->disk.stalled_until)
 		run_until(sim, sim->now + 10 * SIM_MS);
-	sim->answers_since = leader->disk.stalled_until + SIM_SECOND;
+	sim_check_answers_from(sim, leader->disk.stalled_until + SIM_SECOND);
 	sim_check_resigned(sim, leader);
 	run_until(sim, sim->answers_since + SIM_AFTERMATH_US);
 }
