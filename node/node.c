@@ -19,6 +19,7 @@
 #include "node/data_dir.h"
 #include "node/deadline.h"
 #include "node/listener.h"
+#include "node/log_rest.h"
 #include "node/notify.h"
 #include "node/own_writes.h"
 #include "node/read.h"
@@ -264,6 +265,7 @@ static void begin_services(struct node *node)
 	node->own_writes = own_writes_new(node);
 	node->reader = reader_new(node);
 	node->notifier = notifier_new(node);
+	node->log_rest = log_rest_new(node);
 	node->catch_up = catch_up_new(node);
 	node->backup = backup_service_new(node);
 }
@@ -395,6 +397,7 @@ static void take_down(struct node *node)
 	run_posts(node->inside);
 	backup_service_free(node->backup);
 	catch_up_free(node->catch_up);
+	log_rest_free(node->log_rest);
 	reader_free(node->reader);
 	notifier_free(node->notifier);
 	router_free(node->router);

@@ -25,6 +25,7 @@ struct own_writes;
 struct catch_up;
 struct deadlines;
 struct listener;
+struct log_rest;
 struct notifier;
 struct reader;
 struct router;
@@ -43,6 +44,7 @@ struct node {
 	struct own_writes *own_writes;
 	struct reader *reader;
 	struct notifier *notifier;
+	struct log_rest *log_rest;
 	struct catch_up *catch_up;
 	struct backup_service *backup;
 	uint8_t cluster_id[CLUSTER_ID_BYTES];

@@ -242,7 +242,7 @@ static void answer_no_barrier(struct waits *waits, struct waiter *waiter)
 
 void waits_give_up(struct waits *waits, struct waiter *waiter)
 {
-	bool asked = !waiter->request->answered;
+	bool asked = waiter->request != NULL && !waiter->request->answered;
 
 	if (waiter->position > 0) {
 		heap_remove(waits, waiter);
@@ -444,7 +444,8 @@ static void timer_closed(uv_handle_t *handle)
 
 static void refuse(struct waiter *waiter)
 {
-	request_answer_error(waiter->request, ANSWER_SHUTTING_DOWN, "the node is stopping");
+	if (waiter->request != NULL)
+		request_answer_error(waiter->request, ANSWER_SHUTTING_DOWN, "the node is stopping");
 	waiter->done(waiter, false);
 }
 

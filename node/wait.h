@@ -36,7 +36,7 @@ bool consistency_from_request(struct request *request, struct consistency *consi
 
 /* Embedded in what waits; it must live until done(), or waits_give_up(). */
 struct waiter {
-	struct request *request; /* the owner's */
+	struct request *request; /* the owner's; NULL: there is nobody to answer */
 	/* Once. false: the node is stopping, and the request has been answered so. */
 	void (*done)(struct waiter *waiter, bool reached);
 	/* private */

@@ -49,14 +49,23 @@ uint64_t instance_snapshot_index(const struct instance *instance)
 	return instance->raft.log.snapshot.last_index;
 }
 
-void instance_steer(struct instance *instance)
+static bool is_long(struct instance *instance)
 {
 	struct raft *raft = &instance->raft;
 	uint64_t entries = raft_last_index(raft) - raft->log.offset;
-	bool enough = guard_log_bytes(instance->guard) > instance->log_retained_bytes ||
-		      entries > LIMIT_LOG_ENTRIES / 2;
 
-	raft_set_snapshot_threshold(raft, enough ? 1 : NEVER_THRESHOLD);
+	return guard_log_bytes(instance->guard) > instance->log_retained_bytes ||
+	       entries > LIMIT_LOG_ENTRIES / 2;
+}
+
+void instance_steer(struct instance *instance)
+{
+	raft_set_snapshot_threshold(&instance->raft, is_long(instance) ? 1 : NEVER_THRESHOLD);
+}
+
+bool instance_wants_cut(struct instance *instance)
+{
+	return is_long(instance) && instance->raft.snapshot.pending.term == 0;
 }
 
 void instance_set_trailing(struct instance *instance, uint64_t index)

@@ -63,6 +63,8 @@ void instance_close(struct instance *instance, void (*closed)(void *arg), void *
 bool instance_is_leader(const struct instance *instance);
 /* Set libraft's threshold by the bytes that the log holds. Cheap. */
 void instance_steer(struct instance *instance);
+/* Whether the log is longer than is kept, and no snapshot is under way that will cut it. */
+bool instance_wants_cut(struct instance *instance);
 /* A snapshot is about to be taken at this index: how many entries stay behind it. */
 void instance_set_trailing(struct instance *instance, uint64_t index);
 /* A member's progress on the leader; NULL: not the leader, or not a member. */

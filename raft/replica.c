@@ -368,6 +368,8 @@ static void fill_from_raft(struct replica *replica, struct replica_status *statu
 	status->last_index = raft_last_index(raft);
 	status->snapshot_index = instance_snapshot_index(replica->instance);
 	status->log_bytes = guard_log_bytes(replica->instance->guard);
+	status->wants_cut = replica->state == REPLICA_RUNNING && !replica->pull_wanted &&
+			    instance_wants_cut(replica->instance);
 	fill_members(replica, status);
 	fill_leader(replica, status);
 }

@@ -60,6 +60,7 @@ struct replica_status {
 	char leader_address[ADDRESS_TEXT_BYTES]; /* its client address, "" when none */
 	uint64_t commit_index, applied_index, last_index, snapshot_index;
 	uint64_t log_bytes, queued_bytes, entries_in_flight;
+	bool wants_cut; /* the log is longer than is kept; the next applied entry lets it be cut */
 	uint32_t member_count;
 	struct member members[LIMIT_MEMBERS];
 };

@@ -9,6 +9,7 @@ import threading
 import time
 
 import checker
+import family
 from annal_rpc import ConnectionLost, NoAnswer, RpcError
 from cluster import ClusterError
 from contenders import all_clients, read_last_checkpoints
@@ -150,7 +151,8 @@ class Cell:
             self.faults = [kind(self.arena, self.world.random(kind.name)) for kind in self.kinds]
             self.storm_and_judge()
         finally:
-            self.end(cluster)
+            if not family.ending.is_set():  # else all goes at once
+                self.end(cluster)
 
     def storm_and_judge(self):
         subscribers = self.storm()
@@ -215,6 +217,11 @@ class Cell:
                 for entry in self.arena.plans:
                     print(json.dumps(entry), file=file)
         cluster.close(failed=bool(self.violations))
+        left = [family.name_of(pid) for pid in family.running()]
+        if left:
+            self.violations.append(("left-running", f"at the end of the cell: {left}"))
+            family.kill_all()
+        family.reap()
 
     # ---- what it came to ----
 

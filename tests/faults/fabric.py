@@ -28,6 +28,8 @@ import subprocess
 import sys
 import time
 
+from orders import Wires
+
 PREFIX, CLIENTS = "10.99.0", "10.99.255.254"
 CLONE_NEWNET = 0x40000000
 TUNSETIFF, IFF_TUN, IFF_NO_PI = 0x400454CA, 0x1, 0x1000
@@ -278,13 +280,11 @@ def make_namespaces(count):
     return paths, tuns
 
 
-class Fabric:
+class Fabric(Wires):
     """The switch and its namespaces, seen from the suite: takes the same orders as links.Links."""
 
     def __init__(self, count):
-        self.process = subprocess.Popen(
-            [sys.executable, __file__, str(count)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
+        super().__init__(__file__, str(count))
         line = self.process.stdout.readline()
         if not line:
             raise OSError("the network of packets could not be made: see above")
@@ -293,29 +293,6 @@ class Fabric:
     def command(self, number):
         """What begins a command that is to run on that node's side."""
         return ["nsenter", f"--net={self.paths[number]}"]
-
-    def order(self, **order):
-        self.process.stdin.write(json.dumps(order) + "\n")
-        self.process.stdin.flush()
-        return json.loads(self.process.stdout.readline())
-
-    def set(self, pairs, **state):
-        self.order(set=[[source, target, state] for source, target in pairs])
-
-    def counts(self, pairs):
-        """What was done to these directions so far, by what it was."""
-        total = collections.Counter()
-        for source, target, counts in self.order():
-            if (source, target) in pairs:
-                total.update(counts)
-        return total
-
-    def close(self):
-        if self.process.stdin.closed:
-            return
-        self.process.stdin.close()
-        self.process.wait(10)
-        self.process.stdout.close()
 
 
 def main():

@@ -250,10 +250,10 @@ class NetworkFault(Fault):
         links = self.cluster.links
         with self.plan("links", links=" ".join(f"{a}>{b}" for a, b in pairs), **state):
             before = links.counts(pairs)
-            links.set(pairs, **state)
+            links.set(pairs, by=self.name, **state)
             self.hold(*self.seconds())
             after = links.counts(pairs)
-            links.set(pairs)
+            links.set(pairs, by=self.name)
             self.hit(any(after[what] > before[what] for what in self.effect), " ".join(state))
 
 

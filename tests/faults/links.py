@@ -10,9 +10,10 @@ import collections
 import json
 import os
 import random
-import subprocess
 import sys
 import time
+
+from orders import Wires
 
 CHUNK = 65536
 AHEAD_BYTES = 4 << 20  # that may wait in one direction of a connection
@@ -158,38 +159,15 @@ async def run():
         print(json.dumps(await proxy.obey(json.loads(line))), flush=True)
 
 
-class Links:
+class Links(Wires):
     """The proxy, seen from the suite."""
 
     def __init__(self):
-        self.process = subprocess.Popen(
-            [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-
-    def order(self, **order):
-        self.process.stdin.write(json.dumps(order) + "\n")
-        self.process.stdin.flush()
-        return json.loads(self.process.stdout.readline())
+        super().__init__(__file__)
 
     def listen(self, wanted):
         """`wanted`: (from, to, port of the node `to`). The ports that stand for these."""
         return self.order(listen=wanted)
-
-    def set(self, pairs, **state):
-        self.order(set=[[source, target, state] for source, target in pairs])
-
-    def counts(self, pairs):
-        """What was done to these directions so far, by what it was."""
-        total = collections.Counter()
-        for source, target, counts in self.order(counts=True):
-            if (source, target) in pairs:
-                total.update(counts)
-        return total
-
-    def close(self):
-        self.process.stdin.close()
-        self.process.wait(10)
-        self.process.stdout.close()
 
 
 if __name__ == "__main__":

@@ -49,14 +49,14 @@ class HalfOpen(NetworkFault):
         pairs = self.both([number], self.others(number))
         with self.plan("half-open", node=number):
             before = self.cluster.links.counts(pairs)["held"]
-            self.cluster.links.set(pairs, hold=True)
+            self.cluster.links.set(pairs, by=self.name, hold=True)
             self.hold(0.1, 0.5)
             node.kill()
             self.hold(0.1, 3)
             self.revive(number)
             self.hold(0.1, 1)
             held = self.cluster.links.counts(pairs)["held"] - before
-            self.cluster.links.set(pairs)
+            self.cluster.links.set(pairs, by=self.name)
             self.hit(held > 0)
             if not self.is_back(node):
                 self.world.problem("half-open", f"node {number} is not back {self.RECONNECT_SECONDS} s after it could be")
@@ -103,14 +103,15 @@ class Witness(NetworkFault):
         self.cluster[witness].stop()
         self.fill()
         seen = len(self.cluster[witness].log_text())
-        self.cluster.links.set(pairs, ports=[self.cluster.base_port + number for number in range(1, NODES_MAX + 1)])
+        ports = [self.cluster.base_port + number for number in range(1, NODES_MAX + 1)]
+        self.cluster.links.set(pairs, by=self.name, ports=ports)
         self.cluster[witness].restart()
         pulls = self.wait_said(witness, seen, "the store lacks what the snapshot speaks of")
         for number in gone:
             self.cluster[number].kill()
         goes_on = pulls and self.goes_on(rest)
         votes = self.wait_said(witness, seen, "a witness meanwhile", 1 if goes_on else self.PATIENCE_SECONDS)
-        self.cluster.links.set(pairs)
+        self.cluster.links.set(pairs, by=self.name)
         self.hit(pulls and votes and goes_on, None if pulls else "had nothing to pull")
         if pulls and not goes_on:
             self.world.problem("no-witness", f"no append is taken with node {witness} pulling and {gone} gone")

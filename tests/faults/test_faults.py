@@ -6,6 +6,7 @@ import os
 import random
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -18,7 +19,10 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.join(os.path.dirname(HERE), "system")]
 
 import cells  # noqa: E402
+import fabric  # noqa: E402
+import family  # noqa: E402
 import nodes  # noqa: E402
+import orders  # noqa: E402
 import powercut  # noqa: E402
 import report  # noqa: E402
 from links import Links  # noqa: E402
@@ -291,10 +295,101 @@ class LinksTest(InterposeCase):
             pass
         self.assertEqual(self.links.counts([(1, 2)])["cut"], 1)
 
+    def test_two_who_ask_at_the_same_time_get_their_own_answers(self):
+        def ask_often():
+            for _ in range(300):
+                self.assertEqual(self.links.counts([(8, 9)]), {})
+
+        threads = [threading.Thread(target=ask_often, daemon=True) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for _ in range(300):
+            self.links.set([(1, 2)], delay=0)
+        for thread in threads:
+            thread.join(20)
+            self.assertFalse(thread.is_alive(), "one waits for an answer that another took")
+
+    def test_who_stops_asking_takes_back_no_more_than_that(self):
+        self.links.set([(1, 2)], by="one", hold=True)
+        self.links.set([(1, 2), (2, 1)], by="other", delay=0.1)
+        one = self.connect()
+        self.links.set([(1, 2), (2, 1)], by="other")
+        with self.assertRaises(TimeoutError):
+            self.ask(one)
+        self.links.set([(1, 2)], by="one")
+        self.assertEqual(one.recv(100), b"hello")
+        self.assertEqual(orders.together([{"rate": 9, "cut": 0.1}, {"rate": 5, "ports": [1]}, {"ports": [2]}]),
+                         {"rate": 5, "cut": 0.1, "ports": [1, 2]})
+
     def test_a_program_is_led_there(self):
         text = f"one = socket.create_connection(('127.0.0.1', {self.port}))\nprint(one.getpeername()[1])"
         done = self.run_program(text, routes=f"{self.port}:{self.stand_in}")
         self.assertEqual(done.stdout.strip(), str(self.stand_in), done.stderr)
+
+
+class EndTest(unittest.TestCase):
+    """Whoever ends the runner has ended all that it started: nodes, clients, proxies, networks, mounts."""
+
+    START_SECONDS, END_SECONDS = 120, 60
+
+    def setUp(self):
+        self.folder = tempfile.mkdtemp(prefix="annal-end-")
+        self.addCleanup(shutil.rmtree, self.folder)
+        self.mark = f"ANNAL_END_TEST={self.folder}"
+
+    def run_and_end(self, number, cell, *more):
+        name, value = self.mark.split("=", 1)
+        command = [sys.executable, os.path.join(HERE, "run"), "--cells", cell, "--seconds", "60", *more,
+                   "--folder", os.path.join(self.folder, "runs"), "--interpose", INTERPOSE]
+        with subprocess.Popen(command, env={**os.environ, name: value}, stdout=subprocess.PIPE, text=True) as runner:
+            try:
+                self.wait_for_clients(runner.pid)
+                while "small-disk" in cell and not self.is_mounted():
+                    time.sleep(0.05)
+                runner.send_signal(number)
+                output, _ = runner.communicate(timeout=self.END_SECONDS)
+            finally:
+                runner.kill()
+        self.assertEqual(runner.returncode, 128 + number, output)
+        self.assertEqual(self.marked(), {})
+        self.assertFalse(self.is_mounted())
+
+    def is_mounted(self):
+        with open("/proc/self/mounts", encoding="utf-8") as file:
+            return self.folder in file.read()
+
+    def marked(self):
+        """What has inherited our mark, whoever is its parent by now: pid -> its command."""
+        found = {}
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                with open(f"/proc/{pid}/environ", "rb") as file:
+                    if self.mark.encode() in file.read().split(b"\0"):
+                        found[int(pid)] = family.name_of(pid)
+            except OSError:
+                pass
+        return found
+
+    def wait_for_clients(self, runner):
+        """Until there are nodes, the tool, and a strike may be under way."""
+        deadline = time.monotonic() + self.START_SECONDS
+        while time.monotonic() < deadline:
+            commands = [command for pid, command in self.marked().items() if pid != runner]
+            if sum("annald --config" in one for one in commands) >= 2 and any(" tail " in one for one in commands):
+                time.sleep(2)
+                return
+            time.sleep(0.1)
+        self.fail(f"the cell does not begin: {commands}")
+
+    def test_sigterm(self):
+        self.run_and_end(signal.SIGTERM, "rolling-restart+partition")
+
+    def test_sigint(self):
+        self.run_and_end(signal.SIGINT, "power-cut+pause")
+
+    @unittest.skipIf(fabric.problem(), "needs root and what makes namespaces")
+    def test_with_namespaces_and_a_mount(self):
+        self.run_and_end(signal.SIGTERM, "small-disk+grow", "--network", "namespaces")
 
 
 class ReportTest(unittest.TestCase):
