@@ -30,8 +30,8 @@ struct crowd {
 	struct address address;
 	struct link links[LINKS];
 	pthread_t thread;
-	uint32_t answers; /* of the thread, until `ready` */
-	uint64_t notifications;
+	uint32_t answers;      /* of the thread, until `ready` */
+	uint64_t told, pieces; /* checkpoints, and in how many pieces they came */
 	atomic_bool ready, failed, over;
 	struct error error; /* before `failed` */
 };
@@ -71,9 +71,10 @@ static bool take(struct crowd *crowd, struct span bytes)
 	if (!decode_message(bytes, &message))
 		return false;
 	if (message.kind != DECODE_RESPONSE) {
-		crowd->notifications++;
-		return span_equal_string(message.method, "checkpoint") ||
-		       span_equal_string(message.method, "caught_up");
+		bool is_checkpoint = span_equal_string(message.method, "checkpoint");
+
+		crowd->told += is_checkpoint;
+		return is_checkpoint || span_equal_string(message.method, "caught_up");
 	}
 	if (!message.failed)
 		crowd->answers++;
@@ -84,6 +85,7 @@ static int serve(struct crowd *crowd, struct link *link, short revents)
 {
 	int64_t now_ms = clock_monotonic_ms();
 	struct span message;
+	uint64_t told = crowd->told;
 	int rc = link_progress(link, now_ms, &crowd->error);
 
 	if (rc == 0 && link->state == LINK_OPEN && (revents & (POLLIN | POLLHUP | POLLERR)) != 0) {
@@ -94,6 +96,7 @@ static int serve(struct crowd *crowd, struct link *link, short revents)
 				     : error_set(&crowd->error, -EPROTO,
 						 "a subscription was refused, or got something");
 	}
+	crowd->pieces += crowd->told > told;
 	return rc;
 }
 
@@ -202,6 +205,7 @@ static bool weigh(struct bench *bench, const struct address *leader, int64_t *by
 struct side {
 	struct bench_row row;
 	uint64_t ticks;
+	uint64_t told, pieces;
 };
 
 static bool append_turn(struct bench *bench, const struct address *leader, bool with,
@@ -220,8 +224,13 @@ static bool append_turn(struct bench *bench, const struct address *leader, bool 
 		tool_complain("bench: idle subscriptions: %s", crowd->error.message);
 		good = false;
 	}
-	if (with)
-		leave(crowd);
+	if (with) {
+		atomic_store(&crowd->over, true);
+		pthread_join(crowd->thread, NULL);
+		side->told += crowd->told;
+		side->pieces += crowd->pieces;
+		memory_free(crowd);
+	}
 	return good;
 }
 
@@ -257,9 +266,11 @@ static void tell(struct bench_row *row, const struct side *with, const struct si
 	row->base = (double)without->row.events / without->row.seconds;
 	snprintf(row->note, sizeof row->note,
 		 "with %u idle subscriptions on the leader: %.2f × the %.0f a second without, "
-		 "%.2f × the nodes' processor time for each; they take %.1f MiB",
+		 "%.2f × the nodes' processor time for each; %.0f checkpoints/s in %.0f pieces; "
+		 "they take %.1f MiB",
 		 SUBSCRIPTIONS, (double)row->events / row->seconds / row->base, row->base,
-		 without->ticks > 0 ? each / each_without : 0, (double)bytes / (double)MIB);
+		 without->ticks > 0 ? each / each_without : 0, (double)with->told / row->seconds,
+		 (double)with->pieces / row->seconds, (double)bytes / (double)MIB);
 }
 
 bool bench_idle(struct bench *bench, struct bench_row *row)

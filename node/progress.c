@@ -6,6 +6,9 @@
  * them: who has heard nothing for a second though the log went on, or for a tick in which it went on by
  * LIMIT_CHECKPOINT_POSITIONS, is told and stands last then. A tick tells no more than CHECKPOINTS_MAX,
  * so that ten thousand cost the loop little, whatever the log does. The timer rests while the log does.
+ *
+ * Those of one session that heard something at nearly the same time stand together: what a tick has for them
+ * goes out in one system call.
  */
 #include "base/assert.h"
 #include "base/clock.h"
@@ -16,6 +19,7 @@
 
 #define TICK_MS         100
 #define QUIET_TICKS     10u /* without a word, before one is told though it is little */
+#define JOIN_TICKS      5u
 #define CHECKPOINTS_MAX 250u
 
 struct progress {
@@ -33,18 +37,48 @@ static uint32_t now_tick(void)
 
 /* ---- the row ---- */
 
+/* At the end; or behind one of its session that heard something lately, as if both had heard it then. */
 static void row_add(struct progress *progress, struct subscription *subscription)
 {
+	struct subscription *mate = subscription->subscriber->told_last;
+	struct subscription **place = progress->last;
+	uint32_t now = now_tick();
+
 	ASSERT(subscription->turn_link == NULL);
-	subscription->turn_next = NULL;
-	subscription->turn_link = progress->last;
-	*progress->last = subscription;
-	progress->last = &subscription->turn_next;
+	subscription->told_tick = now;
+	if (mate != NULL && now - mate->told_tick <= JOIN_TICKS) {
+		place = &mate->turn_next;
+		subscription->told_tick = mate->told_tick;
+	}
+	subscription->turn_next = *place;
+	subscription->turn_link = place;
+	if (*place != NULL)
+		(*place)->turn_link = &subscription->turn_next;
+	else
+		progress->last = &subscription->turn_next;
+	*place = subscription;
+	subscription->subscriber->told_last = subscription;
+}
+
+/* The one before it, when it is of the same session; else NULL. */
+static struct subscription *mate_before(const struct progress *progress,
+					const struct subscription *subscription)
+{
+	if (subscription->turn_link == &progress->first)
+		return NULL;
+	struct subscription *before =
+		TABLE_ENTRY(subscription->turn_link, struct subscription, turn_next);
+
+	return before->subscriber == subscription->subscriber ? before : NULL;
 }
 
 static void row_remove(struct progress *progress, struct subscription *subscription)
 {
+	struct subscriber *subscriber = subscription->subscriber;
+
 	ASSERT(subscription->turn_link != NULL);
+	if (subscriber->told_last == subscription)
+		subscriber->told_last = mate_before(progress, subscription);
 	*subscription->turn_link = subscription->turn_next;
 	if (subscription->turn_next != NULL)
 		subscription->turn_next->turn_link = subscription->turn_link;
@@ -56,10 +90,8 @@ static void row_remove(struct progress *progress, struct subscription *subscript
 
 void progress_enter(struct subscription *subscription)
 {
-	if (subscription->topic != NULL) /* resumes after a version */
-		return;
-	subscription->told_tick = now_tick();
-	row_add(subscription->notifier->progress, subscription);
+	if (subscription->topic == NULL) /* that of a stream resumes after a version */
+		row_add(subscription->notifier->progress, subscription);
 }
 
 void progress_leave(struct subscription *subscription)
@@ -75,7 +107,6 @@ void progress_told(struct subscription *subscription)
 	if (subscription->turn_link == NULL)
 		return;
 	row_remove(progress, subscription);
-	subscription->told_tick = now_tick();
 	row_add(progress, subscription);
 }
 

@@ -28,6 +28,7 @@ struct request;
 /* What the subscriptions of one session share; gone with the last of them. */
 struct subscriber {
 	struct session *session;
+	struct subscription *told_last; /* of those in the row of progress.c, NULL: unknown */
 	uint32_t count;
 };
 

@@ -213,6 +213,38 @@ static void a_query_that_matches_nothing_learns_how_far_the_log_is(void **state)
 	assert_int_equal(live->checkpoints, 2);
 }
 
+/* In the row of those that wait to be told: how many stand before one of another session. */
+static uint32_t partings(void)
+{
+	uint32_t count = 0;
+
+	for (size_t i = 0; i < COUNT_OF(subscribers); i++)
+		for (const struct subscription *at =
+			     *session_subscriptions(subscribers[i].client.session);
+		     at != NULL; at = at->session_next)
+			count += at->turn_next != NULL &&
+				 at->turn_next->subscriber != at->subscriber;
+	return count;
+}
+
+static void those_of_one_session_are_told_together(void **state)
+{
+	struct follower *followers[40];
+
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(followers); i++) {
+		followers[i] = follow_query(&subscribers[i % 4], QUERIES - 1, 0, 500, UINT64_MAX);
+		settle();
+	}
+	assert_int_equal(partings(), 3);
+	append(0, 5, 10);
+	tell();
+	run_for_ms(1300);
+	assert_int_equal(partings(), 3);
+	for (size_t i = 0; i < COUNT_OF(followers); i++)
+		assert_int_equal(followers[i]->told, 5);
+}
+
 static void a_scan_of_history_tells_how_far_it_is(void **state)
 {
 	(void)state;
@@ -468,6 +500,7 @@ int main(void)
 		TEST(ten_thousand_idle_ones_cost_nothing),
 		TEST(a_query_by_each_of_its_parts),
 		TEST(a_query_that_matches_nothing_learns_how_far_the_log_is),
+		TEST(those_of_one_session_are_told_together),
 		TEST(a_scan_of_history_tells_how_far_it_is),
 		TEST(who_does_not_read_is_not_told_either),
 		TEST(many_queries_that_want_the_same_events),
