@@ -88,7 +88,7 @@ static void test_what_is_wrong_is_named(void **state)
 /* [{types: [n names]} × items], the names all different. */
 static void write_items(struct buffer *into, uint32_t items, uint32_t names)
 {
-	char name[16];
+	char name[24];
 
 	msgpack_write_array(into, items);
 	for (uint32_t i = 0; i < items; i++) {
