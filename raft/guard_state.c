@@ -12,6 +12,7 @@
  */
 #include "raft/guard_internal.h"
 #include "raft/payload.h"
+#include "raft/wire.h"
 #include "storage/manifest.h"
 
 #include <errno.h>
@@ -158,6 +159,12 @@ static int check_payloads(const struct loaded *loaded, struct error *error)
 		raft_index index = loaded->start + i;
 		struct payload payload;
 
+		if (entry->type == RAFT_CHANGE &&
+		    !wire_holds_configuration(span_of(entry->buf.base, entry->buf.len)))
+			return error_set(error, -EBADMSG,
+					 "the raft log is damaged at index %llu: it is cut short "
+					 "where it says who the members are",
+					 index);
 		if (entry->type != RAFT_COMMAND)
 			continue;
 		if (payload_open(span_of(entry->buf.base, entry->buf.len), index, &payload, error) <
@@ -253,7 +260,8 @@ static void split_batches(struct loaded *loaded)
 		void *copy = raft_malloc(entry->buf.len);
 
 		ASSERT(copy != NULL);
-		memcpy(copy, entry->buf.base, entry->buf.len);
+		if (entry->buf.len > 0)
+			memcpy(copy, entry->buf.base, entry->buf.len);
 		entry->buf.base = copy;
 		/* The entries of a batch follow each other. */
 		if (entry->batch != batch)

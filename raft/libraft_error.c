@@ -23,13 +23,27 @@ static bool is_short(const char *message)
 	return strstr(message, "short read") != NULL || strstr(message, "file has only") != NULL;
 }
 
+/* Of what is stored: the last three are of a configuration that no node has written. */
+static bool is_damage(int status)
+{
+	return status == RAFT_CORRUPT || status == RAFT_MALFORMED || status == RAFT_BADROLE ||
+	       status == RAFT_DUPLICATEID || status == RAFT_DUPLICATEADDRESS;
+}
+
+/* Nothing at all, or only where it happened. */
+static bool lacks_reason(const char *message)
+{
+	size_t size = strlen(message);
+
+	return size == 0 || (size >= 2 && strcmp(message + size - 2, ": ") == 0);
+}
+
 int libraft_error(struct error *error, int status, const char *message)
 {
 	ASSERT(status != 0);
-	if (status == RAFT_CORRUPT || status == RAFT_MALFORMED ||
-	    (status == RAFT_IOERR && is_short(message)))
-		return error_set(error, -EBADMSG, "%s",
-				 message[0] != '\0' ? message : raft_strerror(status));
+	if (is_damage(status) || (status == RAFT_IOERR && is_short(message)))
+		return error_set(error, -EBADMSG, "%s%s", message,
+				 lacks_reason(message) ? raft_strerror(status) : "");
 	/* Some of its errors come without a sentence, and their cause is lost. */
 	return error_set(error, -EIO, "%s%s%s", message, message[0] != '\0' ? ": " : "",
 			 libraft_reason(status, message));

@@ -2,6 +2,11 @@
 #include "raft/preflight.h"
 
 #include "base/assert.h"
+#include "base/buffer.h"
+#include "base/bytes.h"
+#include "base/limits.h"
+#include "raft/open_segment.h"
+#include "raft/wire.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -12,6 +17,10 @@
 #include <unistd.h>
 
 #define INDEX_DIGITS 16
+#define SNAPSHOT_HEAD_BYTES                                                                        \
+	32 /* u64 format, checksum, index, bytes of the configuration that follows */
+#define SNAPSHOT_BYTES_MAX (MIB + SNAPSHOT_HEAD_BYTES) /* libraft refuses one that is longer */
+#define READ_BYTES         (4 * KIB)
 
 /* What raft_uv tries out at each start, and leaves behind when it is cut off there; it cannot start with it. */
 static const char probe_name[] = ".probe";
@@ -75,8 +84,52 @@ static int prepare_open(int directory, const char *name, size_t segment_bytes, s
 	else if ((size_t)stat.st_size < segment_bytes &&
 		 (ftruncate(file, (off_t)segment_bytes) != 0 || fsync(file) != 0))
 		status = error_set_errno(error, errno, "extend segment %s", name);
-	else if (is_unwritten(file, &stat, segment_bytes) && unlinkat(directory, name, 0) != 0)
+	else if (!is_unwritten(file, &stat, segment_bytes))
+		status = open_segment_prepare(file, name, error);
+	else if (unlinkat(directory, name, 0) != 0)
 		status = error_set_errno(error, errno, "remove the unwritten segment %s", name);
+	close(file);
+	return status;
+}
+
+static bool is_snapshot(const char *name)
+{
+	return matches(name, "snapshot-N-N-N.meta");
+}
+
+/* False: one that libraft would read beyond its end. All else that can be wrong with it libraft finds. */
+static bool holds_configuration(struct span content)
+{
+	if (content.size < SNAPSHOT_HEAD_BYTES)
+		return true;
+	uint64_t size = bytes_le64(content.data + SNAPSHOT_HEAD_BYTES - 8);
+
+	return size > content.size - SNAPSHOT_HEAD_BYTES ||
+	       wire_holds_configuration(span_of(content.data + SNAPSHOT_HEAD_BYTES, (size_t)size));
+}
+
+static int check_snapshot(int directory, const char *name, struct error *error)
+{
+	int file = openat(directory, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	struct buffer content;
+	ssize_t count;
+
+	if (file < 0)
+		return error_set_errno(error, errno, "open %s", name);
+	buffer_init(&content);
+	do {
+		count = read(file, buffer_reserve(&content, READ_BYTES), READ_BYTES);
+		content.size += count > 0 ? (size_t)count : 0;
+	} while ((count > 0 && content.size < SNAPSHOT_BYTES_MAX) || (count < 0 && errno == EINTR));
+	int status = 0;
+
+	if (count < 0)
+		status = error_set_errno(error, errno, "read %s", name);
+	else if (!holds_configuration(buffer_span(&content)))
+		status = error_set(
+			error, -EBADMSG,
+			"%s is damaged: it is cut short where it says who the members are", name);
+	buffer_close(&content);
 	close(file);
 	return status;
 }
@@ -97,6 +150,8 @@ static int check_file(int directory, const char *name, size_t segment_bytes, str
 		return error_set(error, -EBADMSG,
 				 "\"%s\" is no part of a raft log: move it out of the directory",
 				 name);
+	if (is_snapshot(name))
+		return check_snapshot(directory, name, error);
 	return is_open_segment(name) ? prepare_open(directory, name, segment_bytes, error) : 0;
 }
 

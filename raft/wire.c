@@ -287,6 +287,23 @@ int wire_check_meta(const struct wire_header *header, struct span meta, struct e
 	return 0;
 }
 
+bool wire_holds_configuration(struct span bytes)
+{
+	if (bytes.size < 9 || bytes.data[0] != CONFIGURATION_FORMAT)
+		return false;
+	struct span rest = span_of(bytes.data + 9, bytes.size - 9);
+
+	for (uint64_t left = bytes_le64(bytes.data + 1); left > 0; left--) {
+		const uint8_t *end =
+			rest.size > 8 ? memchr(rest.data + 8, '\0', rest.size - 8) : NULL;
+
+		if (end == NULL || end + 1 == rest.data + rest.size)
+			return false;
+		rest = span_of(end + 2, rest.size - (size_t)(end + 2 - rest.data));
+	}
+	return true;
+}
+
 /* Read one server of a configuration; the address is checked to be an endpoint. */
 static int decode_server(struct span *rest, struct raft_configuration *configuration,
 			 struct error *error)

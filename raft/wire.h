@@ -101,6 +101,8 @@ int wire_decode(const struct wire_header *header, struct span meta, void *payloa
 /* Free what a decoded message owns, when libraft does not get it. */
 void wire_release(struct raft_message *message);
 
+/* Whether a configuration goes as far as it says, and no further: libraft decodes them without looking. */
+bool wire_holds_configuration(struct span bytes);
 /* Decode a configuration as libraft encodes it; the caller closes it. -EBADMSG. */
 int wire_decode_configuration(struct span bytes, struct raft_configuration *configuration,
 			      struct error *error);

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes the seeds of the fuzz targets of node/ (tests/fuzz/corpus/fuzz_session, fuzz_append)."""
+"""Writes the seeds of the fuzz targets of node/ (tests/fuzz/corpus/fuzz_session, fuzz_append, and so on)."""
 
 import os
 
@@ -180,7 +180,76 @@ PAGES = {
 }
 
 
+# ---- what another member answers: the steps of fuzz_peer_answers ----
+CALL, TURN, ANSWER, ERROR, NAMED, NOTIFY, BYTES, END, RETIRE, THEN = range(10)
+THEN_CALL, THEN_FREE = 1, 2
+
+
+def sized(data):
+    return len(data).to_bytes(2, "little") + data
+
+
+def call(params):
+    return bytes([CALL]) + sized(packed(params))
+
+
+def answer(which, result):
+    return bytes([ANSWER, which]) + sized(packed(result))
+
+
+def error(which, value):
+    return bytes([ERROR, which]) + sized(packed(value))
+
+
+def raw(data):
+    return bytes([BYTES]) + sized(data)
+
+
+TURNS = bytes([TURN] * 3)
+ASKED = call({"stream": "s", "events": [event()]}) + TURNS
+RESULT = {"position": 7, "first_position": 7, "versions": [{"stream": "s", "version": 1}]}
+EXCHANGES = {
+    "answer": ASKED + answer(0, RESULT),
+    "answer_log_position": ASKED + answer(0, {"log_position": 9, "head": 9}),
+    "answer_nil": ASKED + answer(0, None),
+    "answers": call({}) + call({"a": 1}) + call({"b": [1]}) + TURNS + answer(2, 3) + answer(0, 1) + answer(1, 2),
+    "answer_twice": ASKED + answer(0, 1) + answer(0, 2),
+    "answer_twice_of_two": ASKED + call({}) + TURNS + answer(0, 1) + answer(0, 2) + TURNS,
+    "answer_before_it_is_sent": call({}) + answer(0, 1) + TURNS,
+    "answer_before_it_is_sent_on": ASKED + call({}) + answer(1, 1) + bytes([TURN]),
+    "answer_to_nobody": ASKED + raw(packed([1, 99, None, 5])),
+    "answers_of_a_turn": ASKED + b"".join(call({"n": n}) for n in range(6)) + TURNS + b"".join(answer(n, n) for n in range(7)),
+    "error": ASKED + error(0, {"code": "NOT_LEADER", "message": "m", "leader": "b:1"}),
+    "error_unknown": ASKED + error(0, {"code": "TIMEOUT", "outcome": "unknown"}),
+    "error_without_code": ASKED + error(0, {"message": "m"}),
+    "error_code_nil": ASKED + error(0, {"code": None, "outcome": 5}),
+    "error_no_map": ASKED + error(0, [1]),
+    "error_empty": ASKED + error(0, {}),
+    "named": b"".join(call({}) for _ in range(13)) + TURNS + b"".join(bytes([NAMED, n, n]) for n in range(13)),
+    "notification": ASKED + bytes([NOTIFY]) + sized(packed([1, 2])) + answer(0, RESULT),
+    "notification_long": ASKED + raw(packed([2, "x", [], 1])),
+    "request": ASKED + raw(packed([0, 1, "ping", []])),
+    "no_array": ASKED + raw(packed({"a": 1})),
+    "no_msgpack": ASKED + raw(b"\xc1"),
+    "too_deep": ASKED + raw(b"\x94\x01\x00\xc0" + b"\x91" * 100),
+    "too_long": ASKED + raw(b"\x94\x01\x00\xc0\xc6\xff\xff\xff\xff"),
+    "in_pieces": ASKED + b"".join(raw(bytes([b])) + bytes([TURN]) for b in packed([1, 0, None, "abc"])),
+    "cut": ASKED + raw(packed([1, 0, None, RESULT])[:-3]) + bytes([END, 0]) + TURNS,
+    "end": ASKED + bytes([END, 0]) + TURNS + ASKED + answer(1, RESULT),
+    "reset": ASKED + bytes([END, 1]) + TURNS + ASKED + answer(1, RESULT),
+    "retire": ASKED + call({"late": 1}) + bytes([RETIRE]) + TURNS + answer(0, RESULT),
+    "retire_at_once": call({}) + bytes([RETIRE]) + TURNS + ASKED + answer(1, 1),
+    "then_call": ASKED + bytes([THEN, THEN_CALL]) + answer(0, 1) + TURNS + answer(1, 2),
+    "then_free": ASKED + call({}) + TURNS + bytes([THEN, THEN_FREE]) + answer(0, 1) + answer(1, 2) + TURNS + ASKED + answer(0, 3),
+    "then_free_when_lost": ASKED + bytes([THEN, THEN_FREE]) + raw(b"\xc1") + TURNS + ASKED + answer(0, 3),
+    "then_call_when_lost": ASKED + bytes([THEN, THEN_CALL]) + bytes([END, 1]) + TURNS + answer(1, 3),
+    "params_of_a_client": call({"forward": True, "timeout_ms": 5, "forward_turn": 1, "forward_term": None}) + TURNS + answer(0, 1),
+    "params_many": call({str(n): n for n in range(40)}) + TURNS + answer(0, 1),
+}
+
+
 def main():
+    write("fuzz_peer_answers", EXCHANGES)
     write("fuzz_pull_page", {name: b"\0\0\x09" + data for name, data in PAGES.items()})
     write("fuzz_pull_page", {"to_end_" + name: b"\0\0\x01" + PAGES[name] for name in
                              ("hole_end", "hole_then_zero", "streams")})

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write the seeds of the fuzz targets of raft: frames of each type, and handshakes.
+"""Write the seeds of the fuzz targets of raft: frames of each type, handshakes, files of a data directory.
 
 Checksums are left zero: fuzz_wire mends them, fuzz_handshake reads none."""
 import pathlib
@@ -135,4 +135,93 @@ write("fuzz_endpoint", {
     "roster-many": b",".join(b"%d=a:%d/a:%d" % (i, i, 100 + i) for i in range(1, 11)),
     "roster-signed": b"+1=a:1/a:2",
     "roster-space": b" 1=a:1/a:2",
+})
+
+
+# ---- a directory of libraft's files; checksums zero, as above ----
+KEEP_CHECKSUMS, HAS_STARTED, HAS_RECORD = 1, 2, 4
+METADATA, OPEN, CLOSED, SNAPSHOT, CONTENT, OTHER = range(6)
+BARRIER, COMMAND, CHANGE = 2, 1, 3
+
+
+def in_directory(kind, a, b, content):
+    return bytes([kind, a, b]) + struct.pack("<H", len(content)) + content
+
+
+def directory(*files, flags=HAS_STARTED | HAS_RECORD, applied=0, record=(3, 1, 0)):
+    head = bytes([flags, applied]) + (bytes(record) if flags & HAS_RECORD else b"")
+    return head + b"".join(files)
+
+
+def metadata(version, term, vote):
+    return in_directory(METADATA, version + 1, 0, u64(1, version, term, vote))
+
+
+def batch(*entries):
+    header = u64(len(entries)) + b"".join(
+        struct.pack("<QB3xI", term, kind, len(data)) for term, kind, data in entries
+    )
+    return u64(0) + header + b"".join(data for _, _, data in entries)
+
+
+def command(index, term, body=b"body of 11b"):
+    return (term, COMMAND, payload(body, index, term))
+
+
+def segment(*batches):
+    return u64(1) + b"".join(batches)
+
+
+def snapshot(term, index, members, position=9):
+    manifest = b"ANNALMF1" + b"c" * 16 + u64(index, position, 5, 6, 0)
+    return in_directory(SNAPSHOT, term, index, u64(1, 0, index, len(members)) + members) + in_directory(
+        CONTENT, term, index, manifest)
+
+
+one = configuration([(1, b"a:1/a:2#1", 1)])
+NOW = metadata(1, 3, 1) + metadata(2, 3, 1)
+FIRST = in_directory(CLOSED, 1, 2, segment(batch((1, CHANGE, one)), batch(command(2, 3), command(3, 3))))
+NEXT = in_directory(CLOSED, 4, 0, segment(batch(command(4, 3))))
+OPENED = in_directory(OPEN, 1, 0, segment(batch(command(4, 3)), batch((3, BARRIER, bytes(8)), command(6, 3))))
+FULL_BUT_8 = in_directory(OPEN, 1, 0, segment(batch(command(4, 3, bytes(32768 - 8 - 8 - 32 - 32)))))
+write("fuzz_log_directory", {
+    "empty": directory(flags=0),
+    "metadata-alone": directory(NOW),
+    "metadata-of-another-term": directory(metadata(1, 9, 1)),
+    "metadata-short": directory(in_directory(METADATA, 1, 0, u64(1, 1, 3))),
+    "metadata-same-version": directory(metadata(1, 3, 1), in_directory(METADATA, 1, 0, u64(1, 1, 4, 0))),
+    "closed": directory(NOW, FIRST, NEXT),
+    "closed-without-record": directory(NOW, FIRST, NEXT, flags=0),
+    "record-lost": directory(NOW, FIRST, NEXT, flags=HAS_STARTED),
+    "closed-gap": directory(NOW, FIRST, in_directory(CLOSED, 6, 0, segment(batch(command(6, 3))))),
+    "closed-empty": directory(NOW, FIRST, in_directory(CLOSED, 4, 0, b"")),
+    "closed-longer-than-named": directory(NOW, in_directory(CLOSED, 1, 0, segment(batch((1, CHANGE, one)), batch(command(2, 3))))),
+    "open": directory(NOW, FIRST, OPENED),
+    "open-two": directory(NOW, FIRST, OPENED, in_directory(OPEN, 2, 0, segment(batch(command(7, 3))))),
+    "open-unwritten": directory(NOW, FIRST, OPENED, in_directory(OPEN, 2, 0, b"")),
+    "open-unwritten-before": directory(NOW, FIRST, in_directory(OPEN, 1, 0, bytes(64)), in_directory(OPEN, 2, 0, segment(batch(command(4, 3))))),
+    "open-torn": directory(NOW, FIRST, in_directory(OPEN, 1, 0, segment(batch(command(4, 3)))[:-20])),
+    "open-garbage": directory(NOW, FIRST, in_directory(OPEN, 1, 0, b"garbage in the open segment")),
+    "open-full-but-8": directory(NOW, FIRST, FULL_BUT_8, record=(3, 1, 4)),
+    "open-count-damaged": directory(NOW, FIRST, in_directory(OPEN, 1, 0, segment(batch(command(4, 3))) + u64(0, 3000) + bytes(64))),
+    "open-size-damaged": directory(NOW, FIRST, in_directory(OPEN, 1, 0, segment(batch(command(4, 3))) + batch((3, COMMAND, bytes(40)))[:28] + struct.pack("<I", 1 << 30) + bytes(64))),
+    "open-type-damaged": directory(NOW, FIRST, in_directory(OPEN, 1, 0, segment(batch(command(4, 3)), batch((3, 9, bytes(8)))))),
+    "open-behind-synced": directory(NOW, FIRST, OPENED, record=(3, 1, 9)),
+    "open-behind-applied": directory(NOW, FIRST, OPENED, applied=9),
+    "open-no-entries": directory(NOW, FIRST, in_directory(OPEN, 1, 0, segment(batch()))),
+    "entry-empty": directory(NOW, FIRST, in_directory(OPEN, 1, 0, segment(batch((3, BARRIER, b""))))),
+    "entry-of-no-type": directory(NOW, FIRST, in_directory(OPEN, 1, 0, segment(batch((3, 9, bytes(8)))))),
+    "entry-at-another-index": directory(NOW, FIRST, in_directory(OPEN, 1, 0, segment(batch(command(5, 3))))),
+    "entry-of-another-term": directory(NOW, FIRST, in_directory(OPEN, 1, 0, segment(batch((2, COMMAND, payload(b"x", 4, 3)))))),
+    "entries-too-many": directory(NOW, FIRST, in_directory(OPEN, 1, 0, u64(1, 0, 1 << 40) + bytes(64))),
+    "change-damaged": directory(NOW, in_directory(CLOSED, 1, 0, segment(batch((1, CHANGE, one[:20]))))),
+    "snapshot": directory(NOW, snapshot(3, 3, one), FIRST, NEXT, applied=3),
+    "snapshot-alone": directory(NOW, snapshot(3, 9, three), applied=5),
+    "snapshot-two": directory(NOW, snapshot(2, 3, one), snapshot(3, 5, three), FIRST, NEXT),
+    "snapshot-behind-the-log": directory(NOW, snapshot(3, 9, one), FIRST),
+    "snapshot-without-content": directory(NOW, in_directory(SNAPSHOT, 3, 3, u64(1, 0, 3, len(one)) + one), FIRST),
+    "snapshot-configuration-too-long": directory(NOW, in_directory(SNAPSHOT, 3, 3, u64(1, 0, 3, 1 << 50) + one), in_directory(CONTENT, 3, 3, b"x")),
+    "snapshot-damaged": directory(NOW, snapshot(3, 3, one), FIRST, flags=HAS_STARTED | HAS_RECORD | KEEP_CHECKSUMS),
+    "other": directory(NOW, in_directory(OTHER, 0, 0, b"notes.txt")),
+    "other-left-by-a-crash": directory(NOW, in_directory(OTHER, 0, 0, b"tmp-1"), in_directory(OTHER, 0, 0, b".probe")),
 })

@@ -40,6 +40,7 @@ struct result {
 struct life {
 	unsigned rows;
 	unsigned entries;        /* to write */
+	size_t last_body_bytes;  /* of the last of them; 0: as the others */
 	uint64_t wrong_index_at; /* seal this one, from 1, for another index; 0: none */
 	uint64_t store_applied_index;
 };
@@ -190,14 +191,17 @@ static void on_written(struct raft_apply *request, int status, void *result)
 
 static void write_next(struct node *node)
 {
-	struct raft_buffer buffer = {.len = payload_bytes(BODY_BYTES)};
+	const struct life *life = node->life;
+	bool is_last = node->written + 1 == life->entries;
+	size_t bytes = is_last && life->last_body_bytes > 0 ? life->last_body_bytes : BODY_BYTES;
+	struct raft_buffer buffer = {.len = payload_bytes(bytes)};
 	uint64_t index = raft_last_index(&node->raft) + 1;
 
 	buffer.base = raft_malloc(buffer.len);
-	memset((uint8_t *)buffer.base + PAYLOAD_HEADER_BYTES, 'x', BODY_BYTES);
-	if (node->written + 1 == node->life->wrong_index_at)
+	memset((uint8_t *)buffer.base + PAYLOAD_HEADER_BYTES, 'x', bytes);
+	if (node->written + 1 == life->wrong_index_at)
 		index++;
-	payload_seal(buffer.base, BODY_BYTES, index, node->raft.current_term);
+	payload_seal(buffer.base, bytes, index, node->raft.current_term);
 	node->request.data = node;
 	ASSERT(raft_apply(&node->raft, &node->request, &buffer, 1, on_written) == 0);
 }
@@ -371,6 +375,59 @@ static void short_open_segment_is_refused_not_fatal(void **state)
 	expect_refusal(&result, "its tail is damaged or gone");
 }
 
+/* The batch that begins behind the format and the first of these batches, of one entry each. */
+#define BATCH_BYTES      (32 + PAYLOAD_HEADER_BYTES + BODY_BYTES)
+#define SECOND_BATCH     (8 + BATCH_BYTES)
+#define COUNT_IN_A_BATCH 8
+/* The guard's own entry of a term, without a body. */
+#define BARRIER_BATCH_BYTES 40
+
+static void count_damaged_in_open_segment_is_refused(void **state)
+{
+	uint8_t count = 0;
+	char path[PATH_BYTES * 2];
+	struct result result;
+
+	(void)state;
+	find_used_open_segment(path);
+	int file = open(path, O_RDWR);
+
+	assert_int_equal(pread(file, &count, 1, SECOND_BATCH + COUNT_IN_A_BATCH), 1);
+	assert_int_equal(count, 1);
+	/* 4097 entries. */
+	count = 0x10;
+	assert_int_equal(pwrite(file, &count, 1, SECOND_BATCH + COUNT_IN_A_BATCH + 1), 1);
+	close(file);
+	result = run((struct life){.rows = GUARD_ALL});
+	expect_refusal(&result, "damaged at byte");
+}
+
+/* libraft looks for one more batch in the last eight bytes. */
+static void killed_when_a_segment_was_full_but_for_8_bytes_starts(void **state)
+{
+	const unsigned room = SEGMENT_BYTES - 16 - BARRIER_BATCH_BYTES;
+	const unsigned whole = room / BATCH_BYTES;
+	struct life life = {.rows = GUARD_ALL, .entries = whole + 1};
+	char path[PATH_BYTES * 2], tail[9] = "";
+
+	(void)state;
+	life.last_body_bytes = room - whole * BATCH_BYTES - 32 - PAYLOAD_HEADER_BYTES;
+	struct result result = run(life);
+
+	assert_int_equal(result.status, 0);
+	uint64_t last_index = result.last_index + 1 + life.entries;
+
+	find_used_open_segment(path);
+	int file = open(path, O_RDONLY);
+
+	assert_int_equal(pread(file, tail, sizeof tail, SEGMENT_BYTES - sizeof tail), sizeof tail);
+	assert_memory_equal(tail, "x\0\0\0\0\0\0\0\0", sizeof tail);
+	close(file);
+	result = run((struct life){.rows = GUARD_ALL});
+	assert_int_equal(result.status, 0);
+	assert_int_equal(result.last_index, last_index);
+}
+
 static void log_behind_the_store_is_refused(void **state)
 {
 	struct result result =
@@ -494,6 +551,8 @@ int main(void)
 		DAMAGE_TEST(lost_tail_of_open_segment_is_refused),
 		DAMAGE_TEST(lost_tail_is_silent_without_memory),
 		DAMAGE_TEST(short_open_segment_is_refused_not_fatal),
+		DAMAGE_TEST(count_damaged_in_open_segment_is_refused),
+		DAMAGE_TEST(killed_when_a_segment_was_full_but_for_8_bytes_starts),
 		DAMAGE_TEST(log_behind_the_store_is_refused),
 		DAMAGE_TEST(damaged_term_is_refused),
 		DAMAGE_TEST(damaged_vote_is_refused),
