@@ -18,7 +18,9 @@ FLAGS_asan    := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fn
 FLAGS_tsan    := -O1 -g -fno-omit-frame-pointer -fsanitize=thread
 FLAGS_fuzz    := -O1 -g -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined
 FLAGS_cov     := -O0 -g --coverage -fprofile-update=atomic -Wno-format-truncation
-COMPILE := $(CC) -std=c11 -D_GNU_SOURCE -DANNAL_VERSION='"$(VERSION)"' -I. -fPIC -pthread \
+# What tests is not counted itself.
+$(B)/tests/%.o: FLAGS_cov := -O2 -g
+COMPILE = $(CC) -std=c11 -D_GNU_SOURCE -DANNAL_VERSION='"$(VERSION)"' -I. -fPIC -pthread \
            $(WARNINGS) $(FLAGS_$(FLAVOUR)) $(CFLAGS)
 LINK    := $(CC) -pthread $(FLAGS_$(FLAVOUR)) $(LDFLAGS)
 

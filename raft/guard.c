@@ -334,23 +334,6 @@ uint64_t guard_log_bytes(const struct guard *guard)
 	return guard->log_bytes;
 }
 
-unsigned guard_trailing_for(const struct guard *guard, uint64_t bytes)
-{
-	raft_index index = raft_last_index(guard->raft);
-	const struct raft_entry *entry;
-	uint64_t sum = 0;
-	unsigned count = 0;
-
-	while ((entry = guard_entry(guard->raft, index)) != NULL) {
-		sum += entry->buf.len;
-		if (sum > bytes)
-			break;
-		count++;
-		index--;
-	}
-	return count > 0 ? count : 1;
-}
-
 void guard_get_counters(const struct guard *guard, struct guard_counters *counters)
 {
 	ASSERT(guard != NULL);

@@ -89,9 +89,8 @@ bool guard_snapshot_allowed(const struct guard *guard);
 bool guard_is_quiet(const struct guard *guard);
 /* Bytes of log kept in memory since the last compaction, for steering threshold and trailing. */
 uint64_t guard_log_bytes(const struct guard *guard);
-/* How many of the last entries fit into `bytes`: what to set as trailing. At least 1, as libraft takes
- * a snapshot with trailing 0 for one that replaces the log. */
-unsigned guard_trailing_for(const struct guard *guard, uint64_t bytes);
+/* The entry at an index of libraft's log in memory, or NULL. */
+const struct raft_entry *guard_entry(const struct raft *raft, raft_index index);
 
 /*
  * ---- the process of a peer has ended ----

@@ -100,10 +100,11 @@ static raft_index quorum_match(const struct raft *raft)
 	}
 	/* voters > others: this node is one of them. */
 	unsigned needed = voters / 2 + 1 - (voters - others);
-	raft_index match = needed == 0 ? UINT64_MAX : 0;
+	raft_index match = UINT64_MAX;
 
 	qsort(matches, others, sizeof *matches, descending);
-	if (needed > 0 && needed <= others)
+	ASSERT(needed <= others); /* there are voters */
+	if (needed > 0)
 		match = matches[needed - 1];
 	memory_free(matches);
 	return match;

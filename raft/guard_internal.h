@@ -134,8 +134,6 @@ int guard_inner_status(struct guard *guard, int status); /* copies the inner mes
 /* With FAILSTOP an error ends the node, and libraft is told of none. */
 int guard_fail_stop(struct guard *guard, int status, const char *what);
 void guard_after_event(struct guard *guard);
-/* The entry at an index of libraft's log in memory, or NULL. */
-const struct raft_entry *guard_entry(const struct raft *raft, raft_index index);
 
 /* guard_append.c */
 void guard_appends_init(struct guard_appends *appends);

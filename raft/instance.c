@@ -18,18 +18,6 @@
  */
 #define INSTALL_TIMEOUT_MS 1000
 
-/* The entry at an index that is in memory; NULL when it is not. */
-static const struct raft_entry *entry_at(const struct raft_log *log, raft_index index)
-{
-	size_t count = log->size == 0            ? 0
-		       : log->back >= log->front ? log->back - log->front
-						 : log->size - log->front + log->back;
-
-	if (index <= log->offset || index > log->offset + count)
-		return NULL;
-	return &log->entries[(log->front + (size_t)(index - 1 - log->offset)) % log->size];
-}
-
 bool instance_is_leader(const struct instance *instance)
 {
 	return instance != NULL && instance->raft.state == RAFT_LEADER;
@@ -37,11 +25,10 @@ bool instance_is_leader(const struct instance *instance)
 
 uint64_t instance_last_term(const struct instance *instance)
 {
-	const struct raft_log *log = &instance->raft.log;
-	const struct raft_entry *entry = entry_at(
-		log, instance->raft.last_stored > log->offset ? instance->raft.last_stored : 0);
+	const struct raft *raft = &instance->raft;
+	const struct raft_entry *entry = guard_entry(raft, raft->last_stored);
 
-	return entry != NULL ? entry->term : log->snapshot.last_term;
+	return entry != NULL ? entry->term : raft->log.snapshot.last_term;
 }
 
 uint64_t instance_snapshot_index(const struct instance *instance)
@@ -74,8 +61,9 @@ void instance_set_trailing(struct instance *instance, uint64_t index)
 	uint64_t bytes = 0;
 	unsigned trailing = 0;
 
-	while (trailing < LIMIT_LOG_ENTRIES / 4 && index > trailing) {
-		entry = entry_at(&instance->raft.log, index - trailing);
+	ASSERT(index > 0); /* index 0 is never there */
+	while (trailing < LIMIT_LOG_ENTRIES / 4) {
+		entry = guard_entry(&instance->raft, index - trailing);
 		if (entry == NULL)
 			break;
 		bytes += entry->buf.len;

@@ -92,8 +92,7 @@ static void after_change(struct members *members, struct instance *instance)
 
 	log_info("members", "membership changed", "member=%" PRIu64 " members=%u", members->id,
 		 instance->raft.configuration.n);
-	if (members->kind == MEMBERS_REMOVE || server == NULL ||
-	    server->role == role_in_raft(members->role))
+	if (server == NULL || server->role == role_in_raft(members->role))
 		over(members, 0);
 	else if (members->role == MEMBER_VOTER && server->role == RAFT_STANDBY)
 		enter(members, PHASE_CATCH_UP, MEMBERS_CATCH_UP_MS);
@@ -117,8 +116,8 @@ static void on_changed(struct raft_change *change, int status)
 
 static void refused_by_raft(struct members *members, struct instance *instance, int status)
 {
-	over(members, error_set(&members->error, status == RAFT_NOTLEADER ? -EPERM : -EBUSY, "%s",
-				raft_errmsg(&instance->raft)));
+	ASSERT(status != RAFT_NOTLEADER);
+	over(members, error_set(&members->error, -EBUSY, "%s", raft_errmsg(&instance->raft)));
 }
 
 /* The role that the next step gives: a voter has been a standby before, so that it has the data. */

@@ -10,7 +10,8 @@ COV_SYSTEM ?= test_backup test_cluster test_cluster_grow test_cluster_life test_
 # What the guard does without one of its rows is only counted here: tests/sim/check.sh judges it.
 COV_ROWS   := none all-clamp all-barrier all-hold all-commit all-serial all-jump all-vote all-flow all-failstop \
               all-members all-batch all-elect
-COV_MAKE   := $(MAKE) --no-print-directory -j2 FLAVOUR=cov
+# Unoptimized, and perhaps beside other work: nothing here is about time.
+COV_MAKE   := $(MAKE) --no-print-directory -j2 FLAVOUR=cov UNIT_SECONDS=3600
 
 PACKAGES_COV := gcovr
 deps-cov: deps-test
