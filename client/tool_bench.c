@@ -368,7 +368,11 @@ static enum tool_exit run(struct tool *tool)
 		json_decref(results);
 		return TOOL_USAGE;
 	}
+	uint8_t *much_data = memory_alloc(BENCH_MUCH_BYTES);
+
 	random_bytes(bench.data, sizeof bench.data);
+	random_bytes(much_data, BENCH_MUCH_BYTES);
+	bench.much_data = much_data;
 	snprintf(bench.tag, sizeof bench.tag, "%08" PRIx64, random_u64() & 0xffffffff);
 	if (tool_format(tool) == TOOL_FORMAT_TABLE)
 		print_head();
@@ -382,6 +386,7 @@ static enum tool_exit run(struct tool *tool)
 	if (bench.options->json != NULL)
 		good = write_json(bench.options->json, results) && good;
 	json_decref(results);
+	memory_free(much_data);
 	return good ? TOOL_DONE : TOOL_REFUSED;
 }
 

@@ -12,6 +12,8 @@
 #define BENCH_SLICES     5u
 #define BENCH_NODES_MAX  9u
 #define BENCH_DATA_BYTES 256u
+/* More than any packing of the log looks back: what is appended cannot be made smaller by what was before. */
+#define BENCH_MUCH_BYTES (8u << 20)
 
 struct bench_options {
 	const char *rows; /* comma-separated names; NULL: all that can be measured */
@@ -50,9 +52,10 @@ struct bench_row {
 struct bench {
 	struct tool *tool;
 	const struct bench_options *options;
-	char tag[16]; /* in the names of this run's streams */
-	uint8_t data[BENCH_DATA_BYTES];
-	uint32_t parameter;                      /* of the row: requests in flight */
+	char tag[16];                   /* in the names of this run's streams */
+	uint8_t data[BENCH_DATA_BYTES]; /* of one event */
+	const uint8_t *much_data;       /* BENCH_MUCH_BYTES at random: of events that must differ */
+	uint32_t parameter;             /* of the row: requests in flight */
 	const struct annal_condition *condition; /* of each single append; NULL: none */
 	/* The tagged events, once they are loaded: positions; 0: they are not. */
 	uint64_t tagged_first, tagged_last;

@@ -29,7 +29,8 @@ struct load {
 	uint64_t *versions; /* of each stream; UINT64_MAX while an append is on its way */
 	uint32_t streams, next_stream;
 	struct annal_new_event events[BATCH_EVENTS];
-	char problem[256]; /* the first one */
+	uint32_t data_offset; /* in bench->much_data, of the next event */
+	char problem[256];    /* the first one */
 };
 
 static void append_done(void *arg, enum annal_code code, const struct annal_append_result *result,
@@ -65,11 +66,23 @@ static uint32_t idle_stream(struct load *load)
 	return stream;
 }
 
+/* No two events near each other have the same data. */
+static void next_data(struct load *load)
+{
+	for (uint32_t i = 0; i < load->events_each; i++) {
+		load->events[i].data.data = load->bench->much_data + load->data_offset;
+		load->data_offset += BENCH_DATA_BYTES;
+		if (load->data_offset > BENCH_MUCH_BYTES - BENCH_DATA_BYTES)
+			load->data_offset = 0;
+	}
+}
+
 static bool start_append(struct load *load)
 {
 	struct operation *operation = load->free;
 	char name[64];
 
+	next_data(load);
 	load->free = operation->next_free;
 	operation->stream = idle_stream(load);
 	bench_stream_name(load->bench, load->events_each > 1 ? "batch" : "single",
@@ -124,8 +137,8 @@ static bool run_load(struct bench *bench, struct bench_row *row, uint32_t events
 		load->free = &load->operations[i];
 	}
 	for (uint32_t i = 0; i < events_each; i++)
-		load->events[i] = (struct annal_new_event){
-			.type = "Measured", .data = {bench->data, sizeof bench->data}};
+		load->events[i] =
+			(struct annal_new_event){.type = "Measured", .data.size = BENCH_DATA_BYTES};
 	load->client = bench_client(bench, "");
 	if (load->client != NULL)
 		good = drive(load);
