@@ -265,7 +265,8 @@ static bool make(struct write *write)
 	struct request *request = write->request;
 	struct append_problem problem;
 
-	buffer_reserve(&write->item, request->params.size + 256);
+	/* Records name their stream and have blanks: mostly less than a quarter more than was sent. */
+	buffer_reserve(&write->item, request->params.size + request->params.size / 4 + 256);
 	if (append_decode(&request->node->appends->decoder, &request->arguments, &write->item,
 			  &append->form, &problem))
 		return true;

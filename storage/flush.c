@@ -1,9 +1,8 @@
 /*
  * The flush. For each table what a generation adds is gathered, sorted by key, and put:
  *
- *   records ─► blocks
+ *   records ─► blocks, and ids: gathered, sorted
  *   lists   ─► rows by name, closed chunks by number
- *   records ─► ids, sorted
  */
 #include "storage/flush.h"
 
@@ -23,13 +22,20 @@ struct flush {
 	const struct tail_generation *generation;
 	struct tables_state *state;
 	struct error *error;
+	struct flush_memory *memory;
 	uint64_t last_record; /* position of the last one before the generation; 0: none */
 };
 
 struct attempt {
 	const struct tail_generation *generation;
 	const struct tables_state *stored;
+	struct flush_memory *memory;
 	struct tables_state result;
+};
+
+struct id_row {
+	uint64_t high, low; /* big-endian: they compare as the bytes do */
+	uint64_t position;
 };
 
 /* ---- blocks ---- */
@@ -101,6 +107,18 @@ static int write_hole(struct flush *flush, struct writing *writing, const struct
 	return rc;
 }
 
+/* While the record is near: to come back to it later would cost more than the copy. */
+static void gather_id(struct flush *flush, const uint8_t *record)
+{
+	const uint8_t *id = record_id(record);
+	const struct id_row row = {.high = bytes_be64(id),
+				   .low = bytes_be64(id + 8),
+				   .position = record_position(record)};
+
+	if (!system_is_checkpoint_record(record))
+		buffer_append(&flush->memory->ids, &row, sizeof row);
+}
+
 static int write_record(struct flush *flush, struct writing *writing,
 			const struct tail_record *record)
 {
@@ -111,6 +129,7 @@ static int write_record(struct flush *flush, struct writing *writing,
 	if (rc == 0)
 		block_builder_add(&writing->builder, span_of(record->bytes, record->size),
 				  record->hash);
+	gather_id(flush, record->bytes);
 	return rc;
 }
 
@@ -137,6 +156,7 @@ static int put_blocks(struct flush *flush)
 {
 	struct writing writing;
 
+	buffer_clear(&flush->memory->ids);
 	block_builder_init(&writing.builder);
 	buffer_init(&writing.value);
 	int rc = resume_block(flush, &writing.builder);
@@ -427,11 +447,6 @@ static int put_lists(struct flush *flush, enum tables_list kind)
 
 /* ---- ids and times ---- */
 
-struct id_row {
-	uint64_t high, low; /* big-endian: they compare as the bytes do */
-	uint64_t position;
-};
-
 static int compare_ids(const void *a, const void *b)
 {
 	const struct id_row *left = a, *right = b;
@@ -455,25 +470,25 @@ static int put_id(struct flush *flush, const struct id_row *row)
 		      flush->error);
 }
 
+/* Clients of one process make ids of version 7 in order: then there is nothing to sort. */
+static bool is_sorted(const struct id_row *rows, size_t count)
+{
+	for (size_t i = 1; i < count; i++)
+		if (compare_ids(&rows[i - 1], &rows[i]) > 0)
+			return false;
+	return true;
+}
+
 static int put_ids(struct flush *flush)
 {
-	const struct tail_generation *generation = flush->generation;
-	struct id_row *rows = memory_alloc(generation->count * sizeof rows[0]);
-	uint32_t count = 0;
+	struct id_row *rows = (struct id_row *)(void *)flush->memory->ids.data;
+	size_t count = flush->memory->ids.size / sizeof rows[0];
 	int rc = 0;
 
-	for (uint32_t i = 0; i < generation->count; i++) {
-		const uint8_t *record = generation->records[i].bytes, *id = record_id(record);
-
-		if (!system_is_checkpoint_record(record))
-			rows[count++] = (struct id_row){.high = bytes_be64(id),
-							.low = bytes_be64(id + 8),
-							.position = tail_position(generation, i)};
-	}
-	qsort(rows, count, sizeof rows[0], compare_ids);
-	for (uint32_t i = 0; rc == 0 && i < count; i++)
+	if (!is_sorted(rows, count))
+		qsort(rows, count, sizeof rows[0], compare_ids);
+	for (size_t i = 0; rc == 0 && i < count; i++)
 		rc = put_id(flush, &rows[i]);
-	memory_free(rows);
 	return rc;
 }
 
@@ -525,6 +540,7 @@ static int flush_all(struct kv_txn *txn, void *arg, struct error *error)
 			      .generation = generation,
 			      .state = &attempt->result,
 			      .error = error,
+			      .memory = attempt->memory,
 			      .last_record = attempt->stored->last_record};
 
 	attempt->result = *attempt->stored;
@@ -533,10 +549,20 @@ static int flush_all(struct kv_txn *txn, void *arg, struct error *error)
 	return put_all(&flush);
 }
 
-int flush_generation(struct kv *kv, const struct tail_generation *generation,
-		     struct tables_state *state, struct error *error)
+void flush_memory_init(struct flush_memory *memory)
 {
-	struct attempt attempt = {.generation = generation, .stored = state};
+	buffer_init(&memory->ids);
+}
+
+void flush_memory_close(struct flush_memory *memory)
+{
+	buffer_close(&memory->ids);
+}
+
+int flush_generation(struct kv *kv, const struct tail_generation *generation,
+		     struct flush_memory *memory, struct tables_state *state, struct error *error)
+{
+	struct attempt attempt = {.generation = generation, .stored = state, .memory = memory};
 	int rc = kv_write(kv, flush_all, &attempt, error);
 
 	if (rc == 0)

@@ -9,6 +9,14 @@
 #include "storage/tables.h"
 #include "storage/tail.h"
 
+/* What a flush sorts: kept for the next one, so that its pages are touched once. */
+struct flush_memory {
+	struct buffer ids;
+};
+
+void flush_memory_init(struct flush_memory *memory);
+void flush_memory_close(struct flush_memory *memory);
+
 /*
  * Write the generation (possibly empty) behind what is there. `state` comes with the last durable
  * state's lists, last_block and greatest_v7, and with the applied_index, position, created, hash,
@@ -16,6 +24,6 @@
  * Grows the map when it must. -EIO, -ENOSPC, -EBADMSG: nothing is changed.
  */
 int flush_generation(struct kv *kv, const struct tail_generation *generation,
-		     struct tables_state *state, struct error *error);
+		     struct flush_memory *memory, struct tables_state *state, struct error *error);
 
 #endif

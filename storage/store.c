@@ -243,6 +243,7 @@ int store_open(struct store **result, const struct store_options *options, struc
 	atomic_init(&store->head_position, durable->position);
 	pthread_mutex_init(&store->flush_lock, NULL);
 	pthread_mutex_init(&store->apply_lock, NULL);
+	flush_memory_init(&store->flush_memory);
 	tail_init(&store->tail, &store->head);
 	stream_cache_init(&store->cache, LIMIT_STREAM_CACHE_BYTES);
 	store->machine = machine_new(&view);
@@ -258,6 +259,7 @@ void store_close(struct store *store)
 	buffer_close(&store->counts);
 	stream_cache_close(&store->cache);
 	tail_close(&store->tail);
+	flush_memory_close(&store->flush_memory);
 	pthread_mutex_destroy(&store->apply_lock);
 	pthread_mutex_destroy(&store->flush_lock);
 	kv_close(store->kv);
@@ -499,14 +501,15 @@ static void finish_flush(struct store *store, const struct tables_state *stored,
 	store->flush_ns += (uint64_t)(clock_monotonic_ns() - started_ns);
 	pthread_rwlock_unlock(&store->tail.lock);
 	pthread_mutex_unlock(&store->apply_lock);
-	tail_generation_free(generation);
+	tail_recycle(&store->tail, generation);
 }
 
 static int flush_frozen(struct store *store, struct error *error)
 {
 	struct tables_state state = store->frozen;
 	int64_t started_ns = clock_monotonic_ns();
-	int rc = flush_generation(store->kv, store->tail.frozen, &state, error);
+	int rc = flush_generation(store->kv, store->tail.frozen, &store->flush_memory, &state,
+				  error);
 
 	if (rc != 0) {
 		error_prefix(error, "flush");

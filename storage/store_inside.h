@@ -13,6 +13,7 @@
 #ifndef STORAGE_STORE_INSIDE_H
 #define STORAGE_STORE_INSIDE_H
 
+#include "storage/flush.h"
 #include "storage/matcher.h"
 #include "storage/store.h"
 #include "storage/stream_cache.h"
@@ -41,8 +42,9 @@ struct store {
 	uint64_t horizon;         /* apply: that was told while ingesting; see tables.h */
 	bool has_identity;        /* apply */
 	struct store_identity identity;
-	struct tables_state durable; /* apply: as of the last flush */
-	struct tables_state frozen;  /* under flush_lock: what the frozen generation leads to */
+	struct tables_state durable;      /* apply: as of the last flush */
+	struct flush_memory flush_memory; /* under flush_lock */
+	struct tables_state frozen; /* under flush_lock: what the frozen generation leads to */
 	uint64_t flushes, flushed_records, flush_ns;
 	atomic_uint_fast64_t head_position;
 	atomic_uint_fast64_t trim_holds; /* who wants nothing dropped for now */

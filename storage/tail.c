@@ -7,8 +7,12 @@
 #include "base/text.h"
 #include "storage/system.h"
 
-#define RECORDS_MIN 64u
-#define NAMES_MIN   16u
+#define RECORDS_MIN    64u
+#define NAMES_MIN      16u
+#define PREFETCH_AHEAD 4u
+#define SPARE_PART_MIN 8 /* arrays that were filled to less than this part are not kept */
+
+#define SLOTS_EACH 2u /* for each record that there is room for */
 
 /* ---- a generation ---- */
 
@@ -47,7 +51,7 @@ static void free_lists(struct tail_generation *generation, enum tables_list kind
 	map_close(&names->map);
 }
 
-void tail_generation_free(struct tail_generation *generation)
+static void generation_free(struct tail_generation *generation)
 {
 	uint8_t **bodies = (uint8_t **)(void *)generation->bodies.data;
 	size_t count = generation->bodies.size / sizeof bodies[0];
@@ -64,12 +68,23 @@ void tail_generation_free(struct tail_generation *generation)
 	memory_free(generation);
 }
 
+/* What its records would have grown to. Arrays used again may be larger: they must not make it look full. */
+static uint64_t capacity_needed(const struct tail_generation *generation)
+{
+	uint64_t capacity = generation->count == 0 ? 0 : RECORDS_MIN;
+
+	while (capacity < generation->count)
+		capacity *= 2;
+	return capacity;
+}
+
 static uint64_t generation_bytes(const struct tail_generation *generation)
 {
+	uint64_t capacity = capacity_needed(generation);
 	uint64_t bytes = generation->body_bytes + generation->list_bytes +
 			 generation->bodies.capacity + generation->holes.capacity +
-			 (uint64_t)generation->capacity * sizeof generation->records[0] +
-			 (uint64_t)generation->id_slots_count * sizeof generation->id_slots[0];
+			 capacity * sizeof generation->records[0] +
+			 capacity * SLOTS_EACH * sizeof generation->id_slots[0];
 
 	for (int kind = 0; kind < TABLES_LISTS; kind++) {
 		const struct tail_names *names = &generation->names[kind];
@@ -108,14 +123,22 @@ static void put_id(struct tail_generation *generation, uint32_t place)
 		memcpy(generation->greatest_v7, id, UUID_BYTES);
 }
 
+/* Written at once: fresh pages that are first read and then written are brought in twice. */
+static uint64_t *empty_slots(uint32_t count)
+{
+	uint64_t *slots = memory_alloc(count * sizeof slots[0]);
+
+	memset(slots, 0, count * sizeof slots[0]);
+	return slots;
+}
+
 static void grow_ids(struct tail_generation *generation)
 {
 	uint64_t *before = generation->id_slots;
 	uint32_t before_count = generation->id_slots_count;
 
-	generation->id_slots_count = generation->capacity * 2;
-	generation->id_slots =
-		memory_zeroed(generation->id_slots_count, sizeof generation->id_slots[0]);
+	generation->id_slots_count = generation->capacity * SLOTS_EACH;
+	generation->id_slots = empty_slots(generation->id_slots_count);
 	for (uint32_t i = 0; i < before_count; i++)
 		if (before[i] != 0)
 			fill_slot(generation, before[i]);
@@ -288,14 +311,17 @@ void tail_init(struct tail *tail, const struct machine_head *head)
 	pthread_rwlockattr_destroy(&attributes);
 	tail->active = generation_new(head);
 	tail->frozen = NULL;
+	tail->spare = (struct tail_arrays){0};
 	atomic_init(&tail->bytes, 0);
 }
 
 void tail_close(struct tail *tail)
 {
 	if (tail->frozen != NULL)
-		tail_generation_free(tail->frozen);
-	tail_generation_free(tail->active);
+		generation_free(tail->frozen);
+	generation_free(tail->active);
+	memory_free(tail->spare.records);
+	memory_free(tail->spare.id_slots);
 	pthread_rwlock_destroy(&tail->lock);
 }
 
@@ -328,6 +354,9 @@ void tail_add_record(struct tail *tail, const struct tail_record *record, struct
 void tail_add(struct tail *tail, const struct machine_decision *decision)
 {
 	for (uint32_t i = 0; i < decision->write_count; i++) {
+		if (i + PREFETCH_AHEAD < decision->write_count)
+			tail_prefetch_id(tail,
+					 record_id(decision->writes[i + PREFETCH_AHEAD].bytes));
 		const struct machine_write *write = &decision->writes[i];
 		const struct machine_target *target = &decision->targets[write->target];
 		struct tail_record record = {
@@ -359,6 +388,11 @@ void tail_freeze(struct tail *tail, const struct machine_head *head)
 	ASSERT(tail->active->next_position == head->position + 1);
 	tail->frozen = tail->active;
 	tail->active = generation_new(head);
+	tail->active->capacity = tail->spare.capacity;
+	tail->active->records = tail->spare.records;
+	tail->active->id_slots_count = tail->spare.capacity * SLOTS_EACH;
+	tail->active->id_slots = tail->spare.id_slots;
+	tail->spare = (struct tail_arrays){0};
 }
 
 struct tail_generation *tail_drop(struct tail *tail)
@@ -369,6 +403,20 @@ struct tail_generation *tail_drop(struct tail *tail)
 	tail->frozen = NULL;
 	tail_count_bytes(tail);
 	return dropped;
+}
+
+void tail_recycle(struct tail *tail, struct tail_generation *dropped)
+{
+	ASSERT(tail->spare.records == NULL && dropped != tail->frozen);
+	if (dropped->count > 0 && dropped->count >= dropped->capacity / SPARE_PART_MIN) {
+		memset(dropped->id_slots, 0, dropped->id_slots_count * sizeof dropped->id_slots[0]);
+		tail->spare = (struct tail_arrays){.capacity = dropped->capacity,
+						   .records = dropped->records,
+						   .id_slots = dropped->id_slots};
+		dropped->records = NULL;
+		dropped->id_slots = NULL;
+	}
+	generation_free(dropped);
 }
 
 void tail_count_bytes(struct tail *tail)

@@ -4,7 +4,7 @@
  * join the active one; a flush freezes it, writes it out and drops it, while the next one fills.
  *
  *            freeze                       drop
- *   active ─────────► frozen (flushing) ───────► freed
+ *   active ─────────► frozen (flushing) ───────► freed, but for its arrays
  *
  * Threads: the lock guards everything. Who changes the tail holds it for writing: the apply thread
  * to add, the flush thread to freeze and to drop; both also hold the store's apply lock, so that
@@ -83,11 +83,19 @@ struct tail_generation {
 	uint64_t list_bytes; /* of places beyond the few */
 };
 
+/* The arrays of a generation, emptied: the next one begins with them, so that their pages are touched once. */
+struct tail_arrays {
+	uint32_t capacity; /* of records; the slots follow from it */
+	struct tail_record *records;
+	uint64_t *id_slots;
+};
+
 struct tail {
 	pthread_rwlock_t lock;
 	struct tail_generation *active;
 	struct tail_generation *frozen; /* NULL unless a flush is running (or has failed) */
-	atomic_uint_fast64_t bytes;     /* of both, indexes included */
+	struct tail_arrays spare;       /* while none is frozen; only who freezes and drops looks */
+	atomic_uint_fast64_t bytes;     /* of both generations, indexes included */
 };
 
 /* The head is that of the tables. */
@@ -106,9 +114,9 @@ void tail_add_record(struct tail *tail, const struct tail_record *record, struct
 void tail_add_hole(struct tail *tail, const struct hole *hole);
 /* Freeze the active generation, which may be empty; none is frozen. */
 void tail_freeze(struct tail *tail, const struct machine_head *head);
-/* Take the frozen one out, for tail_generation_free outside of the lock. */
+/* Take the frozen one out, for tail_recycle outside of the lock, before the next one is frozen. */
 struct tail_generation *tail_drop(struct tail *tail);
-void tail_generation_free(struct tail_generation *generation);
+void tail_recycle(struct tail *tail, struct tail_generation *take_dropped);
 /* Bring `bytes` up to date after additions. */
 void tail_count_bytes(struct tail *tail);
 

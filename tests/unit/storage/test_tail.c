@@ -68,7 +68,7 @@ static void check_kind(enum id_kind kind)
 		assert_int_equal(tail_find_id(&tail, ids[i]), i + 1);
 		assert_int_equal(tail_find_id(&tail, other), 0);
 	}
-	tail_generation_free(tail_drop(&tail));
+	tail_recycle(&tail, tail_drop(&tail));
 	assert_int_equal(tail_find_id(&tail, ids[0]), 0);
 	assert_int_equal(tail_find_id(&tail, ids[RECORDS - 1]), RECORDS);
 	tail_close(&tail);
@@ -79,6 +79,56 @@ static void each_id_is_found_and_no_other(void **state)
 	(void)state;
 	for (int kind = 0; kind < KINDS; kind++)
 		check_kind((enum id_kind)kind);
+}
+
+static void add_run(struct tail *tail, uint32_t first, uint32_t count, uint64_t *seed)
+{
+	for (uint32_t i = first; i < first + count; i++) {
+		uint8_t id[UUID_BYTES];
+
+		make_id(RANDOM, i, seed, id);
+		add(tail, id, i);
+		assert_int_equal(tail_find_id(tail, id), i);
+	}
+	tail_count_bytes(tail);
+}
+
+static uint32_t ids_listed(const struct tail_generation *generation)
+{
+	uint32_t listed = 0;
+
+	for (uint32_t i = 0; i < generation->id_slots_count; i++)
+		listed += generation->id_slots[i] != 0;
+	return listed;
+}
+
+/* Generations of every size, each on the arrays of the last but one: as on new ones, and as full. */
+static void arrays_used_again_are_as_new(void **state)
+{
+	static const uint32_t counts[] = {5000, 700, 6000, 3000, 0, 64, 65, 10, 2000};
+	struct machine_head head = {0};
+	struct tail tail;
+	bool kept = false;
+
+	(void)state;
+	tail_init(&tail, &head);
+	for (uint32_t i = 0; i < sizeof counts / sizeof counts[0]; i++) {
+		uint64_t seed = i + 1, fresh_seed = seed;
+		struct tail fresh;
+
+		tail_init(&fresh, &head);
+		add_run(&fresh, (uint32_t)head.position + 1, counts[i], &fresh_seed);
+		add_run(&tail, (uint32_t)head.position + 1, counts[i], &seed);
+		assert_int_equal(atomic_load(&tail.bytes), atomic_load(&fresh.bytes));
+		assert_int_equal(ids_listed(tail.active), counts[i]);
+		tail_close(&fresh);
+		head.position += counts[i];
+		tail_freeze(&tail, &head);
+		tail_recycle(&tail, tail_drop(&tail));
+		kept = kept || tail.spare.records != NULL;
+	}
+	assert_true(kept);
+	tail_close(&tail);
 }
 
 /* ---- looking ahead ---- */
@@ -136,6 +186,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(each_id_is_found_and_no_other),
+		cmocka_unit_test(arrays_used_again_are_as_new),
 		cmocka_unit_test(every_item_is_looked_at_before_its_turn),
 	};
 
