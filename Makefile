@@ -48,10 +48,10 @@ WITH_client  := $(B)/client.a $(WITH_base)
 WITH_node    := $(B)/node.a $(B)/raft.a $(B)/storage.a $(B)/client.a $(WITH_base)
 LIBS_base    := -lmsgpackc -lxxhash -linih -lzstd
 LIBS_library := -lmsgpackc -lxxhash -linih
-LIBS_storage := -llmdb $(LIBS_base)
+LIBS_storage := -llmdb -llz4 $(LIBS_base)
 LIBS_raft    := -lraft -luv $(LIBS_storage)
 LIBS_client  := -ljansson $(LIBS_base)
-LIBS_node    := -lraft -luv -llmdb $(LIBS_client)
+LIBS_node    := -lraft -luv -llmdb -llz4 $(LIBS_client)
 
 $(B)/%.o: %.c
 	@mkdir -p $(@D)
@@ -121,7 +121,7 @@ all: $(ANNALD) $(ANNAL) $(LIB_A) $(LIB_SO) $(EXAMPLE)
 
 # ---- packages: what is missing is installed, with sudo when not root ----
 PACKAGES_BUILD := gcc binutils libc6-dev libraft-dev libuv1-dev liblmdb-dev libmsgpack-dev libxxhash-dev \
-                  libinih-dev libjansson-dev libzstd-dev zstd
+                  libinih-dev libjansson-dev liblz4-dev libzstd-dev zstd
 PACKAGES_TEST  := libcmocka-dev python3 python3-msgpack clang-14 libclang-rt-14-dev \
                   clang-format-14 shellcheck
 deps: deps-build deps-test

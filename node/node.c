@@ -283,6 +283,7 @@ static int start_replica(struct node *node, struct error *error)
 		.peer_listen = settings->peer_address,
 		.election_timeout_ms = settings->election_timeout_ms,
 		.heartbeat_ms = settings->heartbeat_ms,
+		.pack_log = settings->pack_log,
 		.log_retained_bytes = settings->log_retained_bytes,
 		.log_trailing_bytes = settings->log_trailing_bytes,
 		.segment_bytes = settings->segment_bytes,

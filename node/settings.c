@@ -21,6 +21,12 @@
 			default_value, min, max, "BYTES", false, help                              \
 	}
 
+#define SWITCH(section, name, field, default_value, help)                                          \
+	{                                                                                          \
+		section, name, SETTING_BOOL, offsetof(struct node_settings, field), default_value, \
+			0, 0, NULL, false, help                                                    \
+	}
+
 static const struct setting rows[] = {
 	NUMBER("node", "node-id", node_id, "1", 1, INT64_MAX, "ID",
 	       "The number of this node in its cluster. Never give it to another node, nor to the "
@@ -55,6 +61,12 @@ static const struct setting rows[] = {
 	       "election; at least three times heartbeat-ms."),
 	NUMBER("peer", "heartbeat-ms", heartbeat_ms, "50", 10, 20000, "MS",
 	       "Milliseconds between two messages of an idle leader."),
+	SWITCH("peer", "pack-log", pack_log, "yes",
+	       "Whether this node, when it leads, packs what it writes to the log by LZ4 where "
+	       "that "
+	       "makes it smaller. All nodes unpack. No: while a node of a version without this "
+	       "setting "
+	       "is in the cluster."),
 	BYTES("limits", "max-message", max_message, "16M", 64 * KIB, GIB,
 	      "The largest message that a client may send; at least twice max-append."),
 	BYTES("limits", "max-append", max_append, "8M", 4 * KIB, LIMIT_APPEND_BYTES,

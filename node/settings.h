@@ -21,6 +21,7 @@ struct node_settings {
 	char peer_advertise[SETTING_TEXT_BYTES]; /* never empty once prepared */
 	char initial_members[SETTING_TEXT_BYTES];
 	uint64_t election_timeout_ms, heartbeat_ms;
+	bool pack_log;
 	uint64_t max_message, max_append, max_event; /* bytes */
 	uint64_t out_queue_bytes;                    /* of one connection */
 	uint64_t timeout_ms;                         /* of a request that says none */

@@ -52,6 +52,14 @@ void propose_init(struct propose *propose, const struct propose_options *options
 	proposals_init(&propose->unknown);
 	proposals_init(&propose->refused);
 	propose->in_flight_last = &propose->in_flight;
+	pack_init(&propose->pack);
+	buffer_init(&propose->gathered);
+}
+
+void propose_close(struct propose *propose)
+{
+	pack_close(&propose->pack);
+	buffer_close(&propose->gathered);
 }
 
 void propose_add(struct propose *propose, struct proposal *proposal)
@@ -84,13 +92,9 @@ static uint32_t count_fitting(const struct propose *propose, size_t *body_bytes)
 	return count;
 }
 
-static uint8_t *build_payload(const struct propose *propose, uint32_t count, size_t body_bytes)
+static void gather(const struct propose *propose, uint32_t count, uint8_t *at)
 {
-	uint8_t *payload = raft_malloc(payload_bytes(body_bytes));
 	const struct proposal *proposal = propose->queue.first;
-
-	ASSERT(payload != NULL);
-	uint8_t *at = payload + PAYLOAD_HEADER_BYTES;
 
 	command_header_write(at, COMMAND_BATCH, count, clock_realtime_ns());
 	at += COMMAND_HEADER_BYTES;
@@ -98,7 +102,41 @@ static uint8_t *build_payload(const struct propose *propose, uint32_t count, siz
 		memcpy(at, proposal->item.data, proposal->item.size);
 		at += proposal->item.size;
 	}
-	ASSERT(at == payload + PAYLOAD_HEADER_BYTES + body_bytes);
+}
+
+static uint8_t *new_payload(size_t body_bytes)
+{
+	uint8_t *payload = raft_malloc(payload_bytes(body_bytes));
+
+	ASSERT(payload != NULL);
+	return payload;
+}
+
+/* The payload gets smaller with its body. */
+static uint8_t *build_packed(struct propose *propose, uint32_t count, size_t *body_bytes)
+{
+	buffer_clear(&propose->gathered);
+	struct span batch = span_of(buffer_reserve(&propose->gathered, *body_bytes), *body_bytes);
+	uint8_t *payload = new_payload(*body_bytes);
+
+	gather(propose, count, propose->gathered.data);
+	size_t packed = pack_batch(&propose->pack, batch, payload + PAYLOAD_HEADER_BYTES);
+
+	if (packed == 0) {
+		memcpy(payload + PAYLOAD_HEADER_BYTES, batch.data, batch.size);
+		return payload;
+	}
+	*body_bytes = packed;
+	return raft_realloc(payload, payload_bytes(packed));
+}
+
+static uint8_t *build_payload(struct propose *propose, uint32_t count, size_t *body_bytes)
+{
+	if (propose->options.pack && pack_wants(&propose->pack, *body_bytes))
+		return build_packed(propose, count, body_bytes);
+	uint8_t *payload = new_payload(*body_bytes);
+
+	gather(propose, count, payload + PAYLOAD_HEADER_BYTES);
 	return payload;
 }
 
@@ -117,7 +155,7 @@ static void batch_take_from_queue(struct propose *propose, struct batch *batch, 
 static bool flush_one(struct propose *propose, uint32_t count, size_t body_bytes)
 {
 	struct batch *batch = memory_zeroed(1, sizeof *batch);
-	uint8_t *payload = build_payload(propose, count, body_bytes);
+	uint8_t *payload = build_payload(propose, count, &body_bytes);
 
 	if (propose->options.submit(propose->options.arg, batch, payload, body_bytes) != 0) {
 		raft_free(payload);

@@ -14,6 +14,7 @@
 #define RAFT_PROPOSE_H
 
 #include "raft/replica.h"
+#include "storage/pack.h"
 
 #define PROPOSE_EAGER 2u
 
@@ -41,6 +42,7 @@ struct propose_options {
 	 * Sets batch->index and batch->request. Not 0: not the leader now.
 	 */
 	int (*submit)(void *arg, struct batch *batch, uint8_t *payload, size_t body_bytes);
+	bool pack; /* what gets smaller */
 };
 
 struct propose {
@@ -51,6 +53,8 @@ struct propose {
 	struct batch **in_flight_last;
 	uint32_t unsettled;                /* batches that libraft has not called back for */
 	struct proposals unknown, refused; /* to be told by propose_tell */
+	struct pack pack;
+	struct buffer gathered; /* a batch that is to be packed */
 };
 
 void proposals_init(struct proposals *proposals);
@@ -58,6 +62,7 @@ void proposals_init(struct proposals *proposals);
 struct proposal *proposals_take(struct proposals *proposals);
 
 void propose_init(struct propose *propose, const struct propose_options *options);
+void propose_close(struct propose *propose); /* nothing is left in it */
 void propose_add(struct propose *propose, struct proposal *proposal);
 /* Propose what may be proposed now. */
 void propose_flush(struct propose *propose);

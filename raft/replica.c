@@ -250,7 +250,8 @@ static void on_apply_done(void *arg)
 
 void replica_open_handles(struct replica *replica)
 {
-	struct propose_options propose = {.arg = replica, .submit = replica_submit};
+	struct propose_options propose = {
+		.arg = replica, .submit = replica_submit, .pack = replica->options.pack_log};
 	struct uv_loop_s *loop = replica->options.loop;
 
 	uv_async_init(loop, &replica->wake, on_wake);

@@ -103,6 +103,7 @@ struct replica_options {
 	char initial_members
 		[MEMBERS_TEXT_BYTES]; /* "1=host:peer/host:client,2=…"; "" with one node: itself */
 	uint64_t election_timeout_ms, heartbeat_ms;
+	bool pack_log; /* when it leads; see storage/pack.h */
 	uint64_t log_retained_bytes, log_trailing_bytes, segment_bytes, disk_free_bytes;
 	void *arg;
 	/* Role, term, leader, readiness or members changed. */

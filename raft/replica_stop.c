@@ -192,6 +192,7 @@ void replica_free(struct replica *replica)
 	ASSERT(replica->stop == STOP_DONE && replica->instance == NULL);
 	transport_free(replica->transport);
 	witness_close(&replica->witness);
+	propose_close(&replica->propose);
 	buffer_close(&replica->save_bytes);
 	close(replica->lock);
 	memory_free(replica);

@@ -11,6 +11,7 @@
  *       16     …  the items, one after the other, nothing behind them
  *     kind 1  COMMAND_BATCH: items are appends, decided one after the other, in order
  *     kind 2  COMMAND_TERM: no items: the first command of a leader in its term (raft/fsm.h)
+ *     kind 3  COMMAND_PACKED: a batch made smaller (pack.h); nothing here but the header knows of it
  *   item
  *        0     4  bytes of the rest of the item
  *        4     …  sections, one after the other
@@ -50,7 +51,7 @@
 #include "storage/query.h"
 #include "storage/record.h"
 
-enum command_kind { COMMAND_BATCH = 1, COMMAND_TERM = 2 };
+enum command_kind { COMMAND_BATCH = 1, COMMAND_TERM = 2, COMMAND_PACKED = 3 };
 
 enum command_section_tag {
 	COMMAND_EXPECTATION = 1,

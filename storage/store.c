@@ -8,6 +8,7 @@
 #include "storage/ahead.h"
 #include "storage/flush.h"
 #include "storage/list.h"
+#include "storage/pack.h"
 #include "storage/store_inside.h"
 
 #include <errno.h>
@@ -415,6 +416,19 @@ static int check_usable(const struct store *store, struct error *error)
 	return 0;
 }
 
+static int unpack(struct batch *batch, struct error *error)
+{
+	struct span packed = span_of(batch->body, batch->size);
+
+	if (!pack_is_packed(packed))
+		return 0;
+	int rc = pack_open(packed, &batch->body, &batch->size, error);
+
+	if (rc == 0)
+		memory_free((uint8_t *)(uintptr_t)packed.data);
+	return rc;
+}
+
 static int apply_command(struct batch *batch, uint64_t index, const struct apply_sink *sink,
 			 struct error *error)
 {
@@ -429,7 +443,9 @@ static int apply_command(struct batch *batch, uint64_t index, const struct apply
 				 store->kv->name);
 	if (index <= store->applied_index && !MUTANT(APPLIED_TWICE))
 		return 0;
-	rc = command_parse(span_of(batch->body, batch->size), &command, error);
+	rc = unpack(batch, error);
+	if (rc == 0)
+		rc = command_parse(span_of(batch->body, batch->size), &command, error);
 	if (rc == 0)
 		rc = apply_items(batch, &command, sink, error);
 	store_end_lookup(store);
@@ -454,7 +470,7 @@ int store_apply(struct store *store, uint64_t index, uint8_t *take_body, size_t 
 	int rc = apply_command(&batch, index, sink, error);
 	pthread_mutex_unlock(&store->apply_lock);
 	if (!batch.owned)
-		memory_free(take_body);
+		memory_free(batch.body);
 	if (rc == 0)
 		*result = batch.result;
 	return rc;

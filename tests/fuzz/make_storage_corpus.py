@@ -69,6 +69,14 @@ def command(*items, kind=1):
     return struct.pack("<BBHIq", kind, 1, 0, len(items), 1700000000 * 10**9) + b"".join(items)
 
 
+def packed(content, size=None):
+    """The items as an LZ4 block of literals alone."""
+    more = len(content) - 15
+    block = bytes([len(content) << 4]) if more < 0 else b"\xf0" + b"\xff" * (more // 255) + bytes([more % 255])
+    return command(kind=3)[:4] + struct.pack("<Iq", 1, 1700000000 * 10**9) + struct.pack(
+        "<I", len(content) if size is None else size) + block + content
+
+
 ONE = item(expectation(b"Order-1"), section(2, record(1)))
 TWO = item(expectation(b"a"), expectation(b"b", kind=3, written=0),
            section(2, record(2, b"a")), section(2, record(3, b"a")))
@@ -96,6 +104,8 @@ QUERIES = {
 COMMANDS = {
     "term": command(kind=2), "empty": command(), "one": command(ONE), "twice": command(ONE, ONE),
     "two": command(TWO, ONE),
+    "packed": packed(ONE), "packed-nothing": packed(b""), "packed-too-long": packed(ONE, len(ONE) + 1),
+    "packed-huge": packed(ONE, 0xffffffff),
     "versions": command(item(expectation(b"s", 1, 0), section(2, record(9, b"s"))),
                         item(expectation(b"s", 1, 1), section(2, record(10, b"s"))),
                         item(expectation(b"s", 1, 9), section(2, record(11, b"s"))),

@@ -26,6 +26,7 @@ MAY_INCLUDE = {
 }
 # Header of a library -> (who may include it, in words; the test of a path).
 CONFINED = {
+    "lz4.h": ("storage/pack.c", lambda path: path == "storage/pack.c"),
     "lmdb.h": ("storage/kv_lmdb.c", lambda path: path == "storage/kv_lmdb.c"),
     "raft.h": ("raft/ and tests/sim/", lambda path: path.startswith(("raft/", "tests/sim/"))),
     "uv.h": (

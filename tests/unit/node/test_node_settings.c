@@ -33,6 +33,7 @@ static void defaults_are_those_of_limits(void **state)
 	assert_int_equal(settings.log_retained_bytes, LIMIT_LOG_RETAINED_BYTES);
 	assert_int_equal(settings.log_trailing_bytes, LIMIT_LOG_TRAILING_BYTES);
 	assert_int_equal(settings.segment_bytes, LIMIT_SEGMENT_BYTES);
+	assert_true(settings.pack_log);
 	assert_int_equal(settings.disk_free_bytes, LIMIT_DISK_FREE_BYTES);
 	assert_int_equal(settings.max_connections, LIMIT_CONNECTIONS);
 	assert_int_equal(settings.timeout_ms, LIMIT_TIMEOUT_MS_DEFAULT);

@@ -42,7 +42,7 @@ static int submit(void *arg, struct batch *batch, uint8_t *payload, size_t body_
 	batch->index = ++log->index;
 	log->batches[batch->index - 1] = batch;
 	log->payloads[batch->index - 1] = payload;
-	assert_int_equal(body[0], COMMAND_BATCH);
+	assert_int_equal(body[0], log->propose.options.pack ? COMMAND_PACKED : COMMAND_BATCH);
 	log->item_count[batch->index - 1] = bytes_le32(body + 4);
 	log->item_bytes[batch->index - 1] = body_bytes - COMMAND_HEADER_BYTES;
 	return 0;
@@ -89,9 +89,17 @@ static int setup(void **state)
 	return 0;
 }
 
+static int setup_packing(void **state)
+{
+	setup(state);
+	log_.propose.options.pack = true;
+	return 0;
+}
+
 static int teardown(void **state)
 {
 	(void)state;
+	propose_close(&log_.propose);
 	for (uint32_t i = 0; i < PROPOSALS; i++) {
 		memory_free(log_.requests[i].item);
 		raft_free(log_.payloads[i]);
@@ -131,6 +139,33 @@ static void one_turn_makes_one_entry(void **state)
 		assert_int_equal(log_.requests[i].result, PROPOSAL_DECIDED);
 		assert_int_equal(log_.order[i], i);
 	}
+	assert_true(propose_is_idle(&log_.propose));
+}
+
+/* The entry is smaller than its items, and what is in it is what was added. */
+static void an_entry_is_packed_when_that_makes_it_smaller(void **state)
+{
+	struct span body;
+	struct error error;
+	uint8_t *batch;
+	size_t size;
+
+	(void)state;
+	for (uint32_t i = 0; i < 10; i++)
+		add(i, 1000);
+	propose_flush(&log_.propose);
+	assert_int_equal(log_.index, 1);
+	assert_int_equal(log_.item_count[0], 10);
+	assert_true(log_.item_bytes[0] < 2000);
+	body = span_of(log_.payloads[0] + PAYLOAD_HEADER_BYTES,
+		       COMMAND_HEADER_BYTES + log_.item_bytes[0]);
+	assert_int_equal(pack_open(body, &batch, &size, &error), 0);
+	assert_int_equal(size, COMMAND_HEADER_BYTES + 10 * 1000);
+	for (uint32_t i = 0; i < 10; i++)
+		assert_memory_equal(batch + COMMAND_HEADER_BYTES + i * 1000, log_.requests[i].item,
+				    1000);
+	memory_free(batch);
+	commit(1);
 	assert_true(propose_is_idle(&log_.propose));
 }
 
@@ -252,6 +287,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(one_turn_makes_one_entry, setup, teardown),
+		cmocka_unit_test_setup_teardown(an_entry_is_packed_when_that_makes_it_smaller,
+						setup_packing, teardown),
 		cmocka_unit_test_setup_teardown(beyond_the_eager_ones_only_full_entries_go, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(an_append_above_the_entry_size_goes_by_itself,
