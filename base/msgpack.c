@@ -81,6 +81,10 @@ static inline uint32_t declared_length(struct shape shape, const uint8_t *at)
 
 /* ---- scanner ---- */
 
+#define LEVELS_PASSED     2u  /* an event, and its tags */
+#define EVENT_HEAD_BYTES  46u /* as each one is kept and sent: see storage/record.h */
+#define EVENT_HEAD_VALUES 4u
+
 void msgpack_scanner_init(struct msgpack_scanner *scanner, size_t bytes_max, uint32_t depth_max)
 {
 	ASSERT(depth_max <= LIMIT_DEPTH);
@@ -150,29 +154,79 @@ static enum msgpack_scan begin_value(struct msgpack_scanner *scanner, const uint
 	return MSGPACK_SCAN_MORE;
 }
 
+/* Of a value that is no container, its bytes in all; 0: it is one, or not there as a whole. */
+static inline size_t whole_scalar(const uint8_t *at, size_t there)
+{
+	struct shape shape = shapes[at[0]];
+	size_t wanted = 1u + shape.length_size + shape.fixed;
+
+	if (shape.form > FORM_BLOB || wanted > there)
+		return 0;
+	if (shape.form == FORM_BLOB)
+		wanted += declared_length(shape, at);
+	return wanted <= there ? wanted : 0;
+}
+
+/* Whether an array begins as an event does: three numbers of 8 bytes, an id. That is EVENT_HEAD_BYTES long. */
+static inline bool is_event_head(const uint8_t *at, size_t there)
+{
+	return there >= EVENT_HEAD_BYTES && at[0] == 0x99 && at[1] == 0xcf && at[10] == 0xcf &&
+	       (at[19] == 0xcf || at[19] == 0xd3) && at[28] == 0xc4 && at[29] == 16;
+}
+
 /*
- * Past the values of the open level that are no containers and are there as a whole, but for its last one,
- * which closes levels: most of what there is, quickly. As long as all that is there and a byte for each
- * value that is missing fit, none of them can be too long.
+ * Of an array of up to 15 values, its bytes in all; 0: it is none, or not there as a whole, or more is in it
+ * than scalars and, above the last of the levels, such arrays. Small, as it is looked at again when more has
+ * come.
+ */
+static size_t whole_array(const uint8_t *bytes, size_t there, uint32_t levels)
+{
+	uint32_t count = bytes[0] & 0x0f;
+	size_t offset = 1;
+
+	if ((bytes[0] & 0xf0) != 0x90 || levels == 0)
+		return 0;
+	if (is_event_head(bytes, there)) {
+		offset = EVENT_HEAD_BYTES;
+		count -= EVENT_HEAD_VALUES;
+	}
+	for (; count > 0; count--) {
+		if (offset == there)
+			return 0;
+		size_t size = whole_scalar(bytes + offset, there - offset);
+
+		if (size == 0)
+			size = whole_array(bytes + offset, there - offset, levels - 1);
+		if (size == 0)
+			return 0;
+		offset += size;
+	}
+	return offset;
+}
+
+/*
+ * Past the values of the open level that are scalars, or events or the like, and are there as a whole, but for
+ * its last one, which closes levels: most of what there is, quickly. As long as all that is there and a byte
+ * for each value that is missing fit, none of them can be too long.
  */
 static void skip_present(struct msgpack_scanner *scanner, const uint8_t *bytes, size_t size)
 {
+	uint32_t levels = scanner->depth_max - scanner->depth;
 	size_t offset = scanner->offset;
 	uint64_t left = scanner->left[scanner->depth];
 
 	if (size > scanner->bytes_max || scanner->missing > scanner->bytes_max - size)
 		return;
+	if (levels > LEVELS_PASSED)
+		levels = LEVELS_PASSED;
 	while (left > 1 && offset < size) {
-		struct shape shape = shapes[bytes[offset]];
-		size_t there = size - offset, wanted = 1u + shape.length_size + shape.fixed;
+		size_t whole = whole_scalar(bytes + offset, size - offset);
 
-		if (shape.form > FORM_BLOB || wanted > there)
+		if (whole == 0)
+			whole = whole_array(bytes + offset, size - offset, levels);
+		if (whole == 0)
 			break;
-		if (shape.form == FORM_BLOB)
-			wanted += declared_length(shape, bytes + offset);
-		if (wanted > there)
-			break;
-		offset += wanted;
+		offset += whole;
 		left--;
 	}
 	scanner->offset = offset;

@@ -297,14 +297,15 @@ static int fill_forward(struct list_cursor *cursor, uint64_t position, struct er
 {
 	cursor->window_count = 0;
 	cursor->window_at = 0;
-	skip_below(cursor, position);
 	while (cursor->rest.size > 0 && cursor->window_count < LIST_WINDOW) {
 		int rc = unpack_next(cursor, error);
 
 		if (rc != 0)
 			return rc;
-		if (cursor->last < position)
+		if (cursor->last < position) {
+			skip_below(cursor, position);
 			continue;
+		}
 		if (cursor->window_count == 0)
 			cursor->window_ordinal = cursor->next_ordinal - 1;
 		cursor->window[cursor->window_count++] = cursor->last;

@@ -328,8 +328,8 @@ static size_t random_value_bytes(uint64_t *seed, uint8_t *bytes, size_t size)
 }
 
 /* The scanner's outcome when the bytes arrive in random pieces, checked at each of them. */
-static enum msgpack_scan scan_in_pieces(uint64_t *seed, struct span bytes, uint32_t depth_max,
-					size_t *offset)
+static enum msgpack_scan scan_in_pieces(uint64_t *seed, struct span bytes, uint32_t piece_max,
+					uint32_t depth_max, size_t *offset)
 {
 	struct msgpack_scanner scanner;
 	enum msgpack_scan outcome = MSGPACK_SCAN_MORE;
@@ -337,7 +337,7 @@ static enum msgpack_scan scan_in_pieces(uint64_t *seed, struct span bytes, uint3
 
 	msgpack_scanner_init(&scanner, SIZE_MAX, depth_max);
 	do {
-		arrived += (size_t)(unit_random(seed) % 4);
+		arrived += (size_t)(unit_random(seed) % (piece_max + 1));
 		if (arrived > bytes.size)
 			arrived = bytes.size;
 		struct span exact = unit_exact(bytes.data, arrived);
@@ -350,6 +350,25 @@ static enum msgpack_scan scan_in_pieces(uint64_t *seed, struct span bytes, uint3
 	return outcome;
 }
 
+/* What the model says of the bytes, and the scanner, too. */
+static enum msgpack_scan agree(uint64_t *seed, struct span bytes, uint32_t piece_max,
+			       uint32_t depth_max, int round)
+{
+	struct model model = {
+		.at = bytes.data, .end = bytes.data + bytes.size, .depth_max = depth_max};
+	enum msgpack_scan wanted = model_value(&model, 0);
+	size_t offset;
+	enum msgpack_scan outcome = scan_in_pieces(seed, bytes, piece_max, depth_max, &offset);
+
+	if (outcome != wanted)
+		fail_msg("round %d: outcome %d, the model says %d", round, (int)outcome,
+			 (int)wanted);
+	if (wanted == MSGPACK_SCAN_VALUE && offset != (size_t)(model.at - bytes.data))
+		fail_msg("round %d: ends at %zu, the model says %zu", round, offset,
+			 (size_t)(model.at - bytes.data));
+	return outcome;
+}
+
 static void the_scanner_agrees_with_the_model_however_bytes_arrive(void **state)
 {
 	uint64_t seed = 1;
@@ -359,25 +378,60 @@ static void the_scanner_agrees_with_the_model_however_bytes_arrive(void **state)
 	for (int round = 0; round < 50000; round++) {
 		uint8_t bytes[64];
 		size_t size = random_value_bytes(&seed, bytes, 8 + unit_random(&seed) % 56);
-		struct model model = {.at = bytes,
-				      .end = bytes + size,
-				      .depth_max = (uint32_t)(unit_random(&seed) % 5)};
-		enum msgpack_scan wanted = model_value(&model, 0);
-		size_t offset;
-		enum msgpack_scan outcome =
-			scan_in_pieces(&seed, span_of(bytes, size), model.depth_max, &offset);
+		uint32_t piece_max = round % 4 == 0 ? 64 : 3;
+		enum msgpack_scan outcome = agree(&seed, span_of(bytes, size), piece_max,
+						  (uint32_t)(unit_random(&seed) % 5), round);
 
-		if (outcome != wanted)
-			fail_msg("round %d: outcome %d, the model says %d", round, (int)outcome,
-				 (int)wanted);
-		if (wanted == MSGPACK_SCAN_VALUE && offset != (size_t)(model.at - bytes))
-			fail_msg("round %d: ends at %zu, the model says %zu", round, offset,
-				 (size_t)(model.at - bytes));
 		seen[outcome]++;
 	}
 	/* The random bytes are no test of what they never produce. */
 	assert_true(seen[MSGPACK_SCAN_VALUE] > 1000 && seen[MSGPACK_SCAN_MORE] > 1000);
 	assert_true(seen[MSGPACK_SCAN_INVALID] > 100 && seen[MSGPACK_SCAN_TOO_DEEP] > 1000);
+}
+
+/* An event as nodes send it: position, version, time, id, stream, type, data, metadata, tags. */
+static void write_event(struct buffer *into, uint64_t dice)
+{
+	static const uint8_t number[9] = {0xcf}, negative[9] = {0xd3}, id[18] = {0xc4, 16};
+	uint32_t tags = dice % 4;
+
+	msgpack_write_array(into, 9);
+	buffer_append(into, number, sizeof number);
+	buffer_append(into, number, sizeof number);
+	buffer_append(into, dice >> 8 & 1 ? negative : number, sizeof number);
+	buffer_append(into, id, sizeof id);
+	msgpack_write_string(into, "order-1");
+	msgpack_write_string(into, "a type of more than thirty-one bytes");
+	msgpack_write_bin(into, span_of(id, dice >> 9 & 15));
+	msgpack_write_bin(into, span_of(id, dice >> 13 & 1));
+	msgpack_write_array(into, tags);
+	for (uint32_t i = 0; i < tags; i++)
+		msgpack_write_string(into, "a:b");
+}
+
+/* Whole, or with a byte that is another one. */
+static void events_are_scanned_like_anything_else(void **state)
+{
+	struct buffer bytes = {0};
+	uint64_t seed = 3;
+	size_t seen[5] = {0};
+
+	(void)state;
+	for (int round = 0; round < 20000; round++) {
+		uint32_t events = 1 + (uint32_t)(unit_random(&seed) % 4);
+
+		buffer_clear(&bytes);
+		msgpack_write_array(&bytes, events);
+		for (uint32_t i = 0; i < events; i++)
+			write_event(&bytes, unit_random(&seed));
+		if (round % 2 == 0)
+			bytes.data[unit_random(&seed) % bytes.size] = (uint8_t)unit_random(&seed);
+		seen[agree(&seed, buffer_span(&bytes), round % 3 == 0 ? 7 : 400,
+			   (uint32_t)(round % 5), round)]++;
+	}
+	assert_true(seen[MSGPACK_SCAN_VALUE] > 1000 && seen[MSGPACK_SCAN_MORE] > 100);
+	assert_true(seen[MSGPACK_SCAN_TOO_DEEP] > 1000);
+	buffer_close(&bytes);
 }
 
 /* The shortest well-formed end that can follow is tried by the model: nil for each missing value.
@@ -431,6 +485,7 @@ int main(void)
 		cmocka_unit_test(lengths_that_lie_are_found_at_once),
 		cmocka_unit_test(sixteen_levels_of_the_largest_counts_do_not_overflow),
 		cmocka_unit_test(the_scanner_agrees_with_the_model_however_bytes_arrive),
+		cmocka_unit_test(events_are_scanned_like_anything_else),
 		cmocka_unit_test(too_long_is_said_exactly_when_no_end_can_fit),
 	};
 
