@@ -22,7 +22,7 @@
 #include <string.h>
 
 #define LONE_MEMBERS     LIMIT_MEMBERS
-#define LONE_MESSAGES    512
+#define LONE_MESSAGES    4096
 #define LONE_PENDING     64
 #define LONE_ELECTION_MS 1000
 #define LONE_TICK_MS     100

@@ -416,6 +416,7 @@ static void a_successor_takes_over(void **state)
 		transfer(cases[i].asked);
 		turn();
 		assert_int_equal(members.phase, PHASE_TAKING_OVER);
+		assert_true(members_hold(&members));
 		assert_int_equal(lone_sent(&lone, RAFT_IO_TIMEOUT_NOW).to, 2);
 		lone_settle(&lone);
 		turn();
