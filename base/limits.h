@@ -43,8 +43,12 @@
 #define LIMIT_NODE_UNSENT_BYTES  (256 * MIB) /* of all connections; beyond, each has less: */
 #define LIMIT_PRESSED_OUT_BYTES  (64 * KIB)  /* ... unsent before it waits ... */
 #define LIMIT_PRESSED_PAGE_BYTES (256 * KIB) /* ... and in a page, but for a large event */
-#define LIMIT_REQUESTS_IN_FLIGHT 4096u       /* of one connection; beyond, its socket is not read */
-#define LIMIT_SUBSCRIPTIONS      16384u      /* of one connection */
+#define LIMIT_NODE_INPUT_BYTES   (256 * MIB) /* sent by clients, not whole or not answered; beyond, */
+#define LIMIT_PRESSED_IN_BYTES   (64 * KIB) /* ... who has more than this of it is read in turns: */
+#define LIMIT_INPUT_TURNS        4u         /* ... so many, each until its message is whole */
+#define LIMIT_INPUT_NODES        32u        /* connections that are taken for other nodes' */
+#define LIMIT_REQUESTS_IN_FLIGHT 4096u      /* of one connection; beyond, its socket is not read */
+#define LIMIT_SUBSCRIPTIONS      16384u     /* of one connection */
 
 /* Reads, subscriptions, catching up. */
 #define LIMIT_READ_BYTES                 (LIMIT_MESSAGE_BYTES - 64 * KIB)
@@ -97,6 +101,10 @@ static_assert(LIMIT_READ_BYTES <= LIMIT_SESSION_READ_BYTES, "the largest page ca
 static_assert(LIMIT_SESSION_READ_BYTES <= LIMIT_NODE_READ_BYTES, "no session waits for ever");
 static_assert(LIMIT_SUBSCRIPTION_UNSENT_BYTES < LIMIT_OUT_QUEUE_BYTES,
 	      "subscriptions stop before requests do");
+static_assert((LIMIT_MEMBERS - 1) * 4 <= LIMIT_INPUT_NODES,
+	      "of each: for what it forwards, asks and pulls, and one more for a while");
+static_assert(LIMIT_INPUT_TURNS * 2 * LIMIT_MESSAGE_BYTES < LIMIT_NODE_INPUT_BYTES,
+	      "turns alone are not what the bound is exceeded by");
 static_assert(LIMIT_PULL_RECORDS <= LIMIT_READ_EVENTS, "a pull is a read");
 static_assert(LIMIT_ENTRY_BYTES_MAX < LIMIT_PEER_IN_FLIGHT_BYTES, "the largest entry can be sent");
 static_assert(LIMIT_LOG_ENTRIES < 200000, "libraft cannot read a batch of 262,144 entries back");

@@ -148,4 +148,6 @@ void dispatch_notification(struct node *node, struct session *session, struct sp
 	ASSERT(node != NULL);
 	if (span_equal_string(method, "credit"))
 		subscribe_credit(session, params);
+	else if (span_equal_string(method, "$node"))
+		session_is_of_node(session);
 }

@@ -22,6 +22,10 @@
 	X((LIMIT_MEMBERS - 1) * 3 * LIMIT_PEER_IN_FLIGHT_BYTES, "",                                \
 	  "messages to and from the other nodes, at most 8 of them")                               \
 	X(LIMIT_STREAM_CACHE_BYTES, "", "what is known of streams without a lookup")               \
+	X(LIMIT_NODE_INPUT_BYTES + LIMIT_INPUT_TURNS * 2 * settings->max_message,                  \
+	  "256 MiB + 8 × `max-message`",                                                           \
+	  "what clients have sent and is not whole, or not answered")                              \
+	X((LIMIT_MEMBERS - 1) * LIMIT_PROPOSE_QUEUE_BYTES, "", "appends that other nodes forward") \
 	X(LIMIT_NODE_UNSENT_BYTES, "", "answers and notifications that wait for clients to read")  \
 	X(LIMIT_NODE_READ_BYTES + LIMIT_PAGES_KEPT_BYTES, "", "pages that are being read or kept") \
 	X(LIMIT_FOLLOWED_BYTES, "", "queries of subscriptions")                                    \
@@ -63,10 +67,11 @@ void memory_bound_print_markdown(const struct node_settings *settings, struct bu
 	add(into, "| **in all** | | **%llu** |\n\n",
 	    (unsigned long long)(memory_bound(settings) / MIB));
 	add(into,
-	    "Each connection adds what it has begun to send: up to `max-message` of a message that "
-	    "is not whole, and twice\nthat in requests that are being answered; 64 KiB of answers "
-	    "once those of the node are used up; some 300 bytes\nand the name of its stream for "
-	    "each subscription, at most 16,384. What the allocator keeps between used memory\nis "
-	    "not in it. Neither are mapped pages of the tables: they are the kernel's page cache, "
-	    "which it takes back when\nmemory is short.\n");
+	    "Each connection adds up to 256 KiB of what it sends, and 64 KiB of answers, once "
+	    "those "
+	    "of the node are used up; some\n300 bytes and the name of its stream for each "
+	    "subscription, at most 16,384. What the allocator keeps between used\nmemory is not in "
+	    "it. Neither are mapped pages of the tables: they are the kernel's page cache, which "
+	    "it "
+	    "takes back\nwhen memory is short.\n");
 }

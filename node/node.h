@@ -12,6 +12,7 @@
 
 #include "base/mailbox.h"
 #include "base/workers.h"
+#include "node/input_bound.h"
 #include "node/settings.h"
 #include "raft/replica.h"
 #include "storage/flusher.h"
@@ -52,6 +53,7 @@ struct node {
 	bool stopping;
 	uint32_t writes_in_flight;      /* node/write.c counts them */
 	uint64_t unsent_bytes;          /* of all sessions; node/session.c counts them */
+	struct input_bound input;       /* the same */
 	struct node_counters *counters; /* node/stats.h */
 	struct node_inside *inside;     /* private to node.c */
 };

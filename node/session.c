@@ -11,11 +11,13 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "node/dispatch.h"
+#include "node/input_bound.h"
 #include "node/methods.h"
 #include "node/node.h"
 #include "node/request.h"
 #include "node/stats.h"
 #include "node/subscribe.h"
+#include "node/table.h"
 #include <stdio.h>
 
 #define PEER_NAME_BYTES  80
@@ -31,6 +33,7 @@ struct session {
 	struct msgpack_scanner scanner; /* of the message at the front of `in` */
 	struct buffer in;               /* what has come of messages that are not handled yet */
 	struct buffer out;              /* gathered since the last flush */
+	struct input_share input;       /* what `in` and the requests hold */
 	size_t unsent;                  /* with the transport */
 	size_t unsent_counted;          /* in the node's sum */
 	struct request *requests;
@@ -54,6 +57,24 @@ static void begin_message(struct session *session)
 	msgpack_scanner_init(&session->scanner, session->node->settings.max_message, LIMIT_DEPTH);
 }
 
+/* What is kept of an empty `in` is not worth to be counted. */
+static void count_input(struct session *session)
+{
+	size_t in = session->in.size > 0 ? session->in.capacity : 0;
+
+	input_set(&session->node->input, &session->input, in + session->request_bytes);
+}
+
+/* Whether what all clients have sent leaves room for more of this one. */
+static bool has_room(struct session *session)
+{
+	count_input(session);
+	return input_may_read(&session->node->input, &session->input,
+			      session_in_message(session) ? session->message_count + 1 : 0);
+}
+
+static void on_input_goes_on(struct input_share *share);
+
 struct session *session_new(struct node *node, const struct session_transport *transport,
 			    const char *peer_name)
 {
@@ -65,6 +86,7 @@ struct session *session_new(struct node *node, const struct session_transport *t
 	snprintf(session->peer_name, sizeof session->peer_name, "%s", peer_name);
 	buffer_init(&session->in);
 	buffer_init(&session->out);
+	session->input.go_on = on_input_goes_on;
 	begin_message(session);
 	return session;
 }
@@ -79,6 +101,7 @@ void session_free(struct session *session)
 	ASSERT(session->request_count == 0 && session->request_bytes == 0);
 	ASSERT(session->drains == NULL);
 	session->node->unsent_bytes -= session->unsent_counted;
+	input_end(&session->node->input, &session->input);
 	buffer_close(&session->in);
 	buffer_close(&session->out);
 	memory_free(session);
@@ -103,6 +126,11 @@ static void mark_dirty(struct session *session)
 	session->dirty = true;
 	if (session->transport.dirty != NULL)
 		session->transport.dirty(session->transport.arg);
+}
+
+static void on_input_goes_on(struct input_share *share)
+{
+	mark_dirty(TABLE_ENTRY(share, struct session, input));
 }
 
 static void begin_output(struct session *session, uint32_t elements, uint64_t type)
@@ -199,6 +227,7 @@ void session_fail(struct session *session, enum answer_code code, const char *me
 	session->failed = true;
 	session->whole_waits = false;
 	buffer_close(&session->in);
+	(void)has_room(session); /* it waits no more, and has no turn */
 	session->transport.write(session->transport.arg, &session->out);
 	session->transport.close(session->transport.arg);
 }
@@ -337,7 +366,8 @@ static size_t handle_whole(struct session *session, const uint8_t *bytes, size_t
 
 static void tell_pause(struct session *session)
 {
-	bool pause = session->whole_waits || (is_stalled(session) && !session->failed);
+	bool room = has_room(session);
+	bool pause = session->whole_waits || ((is_stalled(session) || !room) && !session->failed);
 
 	if (pause == session->paused)
 		return;
@@ -501,6 +531,7 @@ void session_link_request(struct session *session, struct request *request)
 	session->requests = request;
 	session->request_count++;
 	session->request_bytes += request->params.size;
+	count_input(session);
 }
 
 void session_unlink_request(struct session *session, struct request *request)
@@ -514,7 +545,18 @@ void session_unlink_request(struct session *session, struct request *request)
 	request->session_link = NULL;
 	session->request_count--;
 	session->request_bytes -= request->params.size;
+	count_input(session);
 	mark_dirty(session); /* it might have been what the session was stalled by */
+}
+
+void session_is_of_node(struct session *session)
+{
+	input_is_of_node(&session->node->input, &session->input);
+}
+
+bool session_has_turn(const struct session *session)
+{
+	return session->input.state == INPUT_TURN;
 }
 
 uint32_t session_requests_in_flight(const struct session *session)

@@ -6,8 +6,8 @@
  *
  * Limits: a message longer than max_message, deeper than LIMIT_DEPTH or not MessagePack-RPC ends the
  * session after a last notification ["error", [{code, message}]]. More than LIMIT_REQUESTS_IN_FLIGHT
- * requests, or more than LIMIT_OUT_QUEUE_BYTES of unsent answers: the transport is asked to stop
- * reading (never is an answer dropped). The listener cuts off who stays silent in the middle of a
+ * requests, or more than LIMIT_OUT_QUEUE_BYTES of unsent answers, or too much of what all clients together
+ * have sent (node/input_bound.h): the transport is asked to stop reading (never is an answer dropped). The listener cuts off who stays silent in the middle of a
  * message, or does not read, for LIMIT_HANDSHAKE_MS.
  */
 #ifndef NODE_SESSION_H
@@ -51,6 +51,7 @@ void session_write_last_error(struct buffer *into, enum answer_code code, const 
 bool session_in_message(const struct session *session);      /* a message has begun and not ended */
 size_t session_message_bytes(const struct session *session); /* of it that have arrived */
 uint64_t session_message_count(const struct session *session); /* whole ones so far */
+bool session_has_turn(const struct session *session); /* others wait to be read until it is whole */
 
 /* ---- for requests and subscriptions ---- */
 
@@ -58,6 +59,8 @@ uint64_t session_message_count(const struct session *session); /* whole ones so 
 void session_link_request(struct session *session, struct request *request);
 void session_unlink_request(struct session *session, struct request *request);
 uint32_t session_requests_in_flight(const struct session *session);
+/* It is another node's, and read however much clients send (node/input_bound.h). */
+void session_is_of_node(struct session *session);
 /* Whether the client, which sends no more, is still owed an answer worth waiting for: that of a write,
  * and not a page or a subscription that it is hardly there to read. */
 bool session_owes_answer(const struct session *session);

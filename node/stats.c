@@ -19,6 +19,7 @@ struct stats_now {
 	uint64_t rss_max_bytes, cpu_ms, memory_bound;
 	struct store_status store;
 	const struct replica_status *replica;
+	const struct input_bound *input;
 	struct reader_status reader;
 	struct notifier_status notifier;
 	struct catch_up_status catch_up;
@@ -51,6 +52,7 @@ static void take_now(struct node *node, struct stats_now *now)
 		now->requests_in_flight = streams_requests_in_flight(streams);
 	}
 	now->unsent_bytes = node->unsent_bytes;
+	now->input = &node->input;
 	take_usage(now);
 	now->memory_bound = memory_bound(&node->settings);
 	store_get_status(node->store, &now->store);

@@ -40,6 +40,10 @@ struct node_counters {
 	X(connections, now->connections, "client connections")                                     \
 	X(requests_in_flight, now->requests_in_flight, "requests that wait for an answer")         \
 	X(unsent_bytes, now->unsent_bytes, "answers and notifications that wait to be sent")       \
+	X(input_bytes, now->input->bytes,                                                          \
+	  "messages of clients that are not whole, or not answered")                               \
+	X(input_waiting, now->input->waiting,                                                      \
+	  "connections that wait to be read, for want of memory")                                  \
 	X(reads, now->reader.reads, "reads answered")                                              \
 	X(read_events, now->reader.events, "events in them")                                       \
 	X(read_bytes, now->reader.bytes, "bytes in them")                                          \

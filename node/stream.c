@@ -77,7 +77,9 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
 	struct stream *stream = handle->data;
 
 	(void)suggested;
-	*buf = uv_buf_init((char *)stream->streams->receive, RECEIVE_BYTES);
+	*buf = uv_buf_init((char *)stream->streams->receive, stream->streams->node->input.pressed
+								     ? LIMIT_PRESSED_IN_BYTES
+								     : RECEIVE_BYTES);
 }
 
 static void on_read(uv_stream_t *tcp, ssize_t count, const uv_buf_t *buf)
@@ -355,7 +357,8 @@ static void on_turn_end(uv_prepare_t *prepare)
 /* ---- who is stuck ---- */
 
 /* Whether `moved` has grown too slowly since the pace was set. */
-static bool is_too_slow(struct pace *pace, bool active, uint64_t moved, int64_t now_ms)
+static bool is_too_slow(struct pace *pace, bool active, uint64_t moved, uint64_t slowest,
+			int64_t now_ms)
 {
 	if (!active) {
 		pace->since_ms = 0;
@@ -365,7 +368,7 @@ static bool is_too_slow(struct pace *pace, bool active, uint64_t moved, int64_t 
 		*pace = (struct pace){.since_ms = now_ms, .bytes = moved};
 		return false;
 	}
-	uint64_t allowed_ms = LIMIT_HANDSHAKE_MS + (moved - pace->bytes) * 1000u / STREAM_SLOWEST;
+	uint64_t allowed_ms = LIMIT_HANDSHAKE_MS + (moved - pace->bytes) * 1000u / slowest;
 
 	return (uint64_t)(now_ms - pace->since_ms) > allowed_ms;
 }
@@ -381,8 +384,11 @@ static bool is_in_stuck(struct stream *stream, int64_t now_ms)
 		stream->last_message = session_message_count(stream->session);
 		stream->in_pace.since_ms = 0;
 	}
+	uint64_t slowest =
+		session_has_turn(stream->session) ? STREAM_SLOWEST_IN_TURN : STREAM_SLOWEST;
+
 	return is_too_slow(&stream->in_pace, in_message, session_message_bytes(stream->session),
-			   now_ms);
+			   slowest, now_ms);
 }
 
 static bool is_out_stuck(struct stream *stream, int64_t now_ms)
@@ -392,7 +398,8 @@ static bool is_out_stuck(struct stream *stream, int64_t now_ms)
 		    (stream->state == CONNECTION_CLOSING && waiting > 0);
 
 	return is_too_slow(&stream->out_pace, over,
-			   stream->written + stream->pending.bytes - waiting, now_ms);
+			   stream->written + stream->pending.bytes - waiting, STREAM_SLOWEST,
+			   now_ms);
 }
 
 static void check(struct stream *stream, int64_t now_ms)

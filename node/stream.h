@@ -8,7 +8,8 @@
  *                                                    └───────────────────────────────────────────┘
  *
  * Stuck: in the middle of a message, or with more than out_queue_bytes unsent, for longer than
- * LIMIT_HANDSHAKE_MS plus the time that what has moved since takes at STREAM_SLOWEST bytes a second.
+ * LIMIT_HANDSHAKE_MS plus the time that what has moved since takes at STREAM_SLOWEST bytes a second, or
+ * STREAM_SLOWEST_IN_TURN while others wait for their turn to be read (node/input_bound.h).
  * Loop thread.
  */
 #ifndef NODE_STREAM_H
@@ -17,9 +18,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define STREAM_SLOWEST  (64u * 1024u)
-#define STREAM_CHECK_MS 250
-#define STREAM_REFUSED  64u /* connections that wait for the end of their refusal */
+#define STREAM_SLOWEST         (64u * 1024u)
+#define STREAM_SLOWEST_IN_TURN (1024u * 1024u)
+#define STREAM_CHECK_MS        250
+#define STREAM_REFUSED         64u /* connections that wait for the end of their refusal */
 
 struct node;
 struct stream;
