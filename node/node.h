@@ -96,5 +96,6 @@ _Noreturn void node_fail(struct node *node, const struct error *error);
 
 /* The status of the replica as of this turn of the loop, cached. Loop thread. */
 const struct replica_status *node_replica_status(struct node *node);
+#define NODE_REMOVED_MESSAGE "this node was removed from the cluster: connect to one of its members"
 
 #endif

@@ -75,10 +75,13 @@ static void on_doubt(uv_timer_t *timer);
 
 static void answer_no_leader(struct request *request)
 {
+	bool removed = node_replica_status(request->node)->removed;
+
 	if (!request_answer_if_unsure(request))
-		request_answer_retry(
-			request, ANSWER_NO_LEADER, NULL,
-			"the cluster has no leader at the moment; nothing was proposed");
+		request_answer_retry(request, ANSWER_NO_LEADER, NULL,
+				     removed ? NODE_REMOVED_MESSAGE "; nothing was proposed"
+					     : "the cluster has no leader at the moment; nothing "
+					       "was proposed");
 }
 
 static void answer_stopping(struct request *request)
@@ -614,6 +617,20 @@ static void pump_there(struct router *router)
 		send_on(target, router->first, status->term);
 }
 
+/* Nobody will lead a node that was removed: who waits on it would wait in vain. */
+static void refuse_all(struct router *router)
+{
+	while (router->first != NULL) {
+		struct route *route = router->first;
+
+		unlink_route(route);
+		struct request *request = free_route(route);
+
+		answer_no_leader(request);
+		request_release(request);
+	}
+}
+
 /* Send on what waits, as far as somebody leads. */
 static void pump(struct router *router)
 {
@@ -621,7 +638,9 @@ static void pump(struct router *router)
 	    uv_is_active((uv_handle_t *)&router->backoff))
 		return;
 	router->pumping = true;
-	if (replica_is_leader(router->node->replica))
+	if (node_replica_status(router->node)->removed)
+		refuse_all(router);
+	else if (replica_is_leader(router->node->replica))
 		pump_here(router);
 	else
 		pump_there(router);

@@ -222,13 +222,15 @@ static void answer_not_reached(struct waits *waits, struct waiter *waiter)
 
 static void answer_no_barrier(struct waits *waits, struct waiter *waiter)
 {
-	bool known = node_replica_status(waits->node)->leader_id != 0;
+	const struct replica_status *status = node_replica_status(waits->node);
+	bool known = status->leader_id != 0 && !status->removed;
 	struct buffer error;
 
 	buffer_init(&error);
 	request_error_begin(&error, 1, known ? ANSWER_TIMEOUT : ANSWER_NO_LEADER,
-			    known ? "the leader could not be asked in time"
-				  : "no leader is known to ask what was acknowledged");
+			    known             ? "the leader could not be asked in time"
+			    : status->removed ? NODE_REMOVED_MESSAGE
+					      : "no leader is known to ask what was acknowledged");
 	if (known) {
 		msgpack_write_string(&error, "outcome");
 		msgpack_write_string(&error, "none");
@@ -291,11 +293,26 @@ static void retry_if_due(struct waits *waits)
 	ask(waits);
 }
 
+/* Nobody can be asked ever again. */
+static void refuse_if_removed(struct waits *waits)
+{
+	struct waiter *waiter;
+
+	if (waits->question != NULL || !node_replica_status(waits->node)->removed)
+		return;
+	while ((waiter = queue_take(&waits->arriving)) != NULL) {
+		if (waiter->request != NULL)
+			answer_no_barrier(waits, waiter);
+		waiter->done(waiter, false);
+	}
+}
+
 static void timer_fired(uv_timer_t *timer)
 {
 	struct waits *waits = TABLE_ENTRY(timer, struct waits, timer);
 
 	check_question(waits, clock_monotonic_ms());
+	refuse_if_removed(waits);
 	retry_if_due(waits);
 	if (waits->question != NULL && waits->asked_elsewhere)
 		wake_in(waits, CHECK_MS);

@@ -14,7 +14,8 @@
  * changed) is asked again until those who wait run out of time.
  *
  * Answers given here: NOT_READY {head, wanted} when the position was not reached, NO_LEADER
- * {retry_after_ms} or TIMEOUT {outcome: "none"} when no barrier could be had. Loop thread.
+ * {retry_after_ms} or TIMEOUT {outcome: "none"} when no barrier could be had; NO_LEADER soon on a node
+ * that was removed. Loop thread.
  */
 #ifndef NODE_WAIT_H
 #define NODE_WAIT_H
@@ -37,7 +38,7 @@ bool consistency_from_request(struct request *request, struct consistency *consi
 /* Embedded in what waits; it must live until done(), or waits_give_up(). */
 struct waiter {
 	struct request *request; /* the owner's; NULL: there is nobody to answer */
-	/* Once. false: the node is stopping, and the request has been answered so. */
+	/* Once. false: the node is stopping, or was removed; the request has been answered so. */
 	void (*done)(struct waiter *waiter, bool reached);
 	/* private */
 	uint64_t position;              /* 0: waits for a barrier */

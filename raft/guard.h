@@ -16,12 +16,13 @@
 #include <stdint.h>
 
 enum guard_row {
-	GUARD_CLAMP = 1 << 0,    /* a success acknowledges no more than what was asked */
-	GUARD_BARRIER = 1 << 1,  /* an entry of its own term first in each leader's term */
-	GUARD_HOLD = 1 << 2,     /* results wait until that entry is stored here */
-	GUARD_COMMIT = 1 << 3,   /* own appends complete when a quorum matches them */
-	GUARD_SERIAL = 1 << 4,   /* nothing else happens while a snapshot is installed or put */
-	GUARD_JUMP = 1 << 5,     /* a rejection points at the start of the conflicting term */
+	GUARD_CLAMP = 1 << 0,   /* a success acknowledges no more than what was asked */
+	GUARD_BARRIER = 1 << 1, /* an entry of its own term first in each leader's term */
+	GUARD_HOLD = 1 << 2,    /* results wait until that entry is stored here */
+	GUARD_COMMIT = 1 << 3,  /* own appends complete when a quorum matches them */
+	GUARD_SERIAL = 1 << 4,  /* nothing else happens while a snapshot is installed or put */
+	GUARD_JUMP =
+		1 << 5, /* rejections say where to go on: conflicting term, what is committed */
 	GUARD_VOTE = 1 << 6,     /* a refused pre-vote carries the higher term */
 	GUARD_FLOW = 1 << 7,     /* bounded bytes in flight to each peer */
 	GUARD_FAILSTOP = 1 << 8, /* an append that failed stops the node */
@@ -112,7 +113,7 @@ void guard_tell_commit(struct guard *guard);
 struct guard_counters {
 	uint64_t clamped, dropped, barriers, held_results, held_appends, trimmed, jumped,
 		votes_raised, flow_refused, stripped, leaders_gone, resigned, commits_told,
-		votes_lent;
+		votes_lent, committed_told;
 };
 void guard_get_counters(const struct guard *guard, struct guard_counters *counters);
 

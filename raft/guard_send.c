@@ -125,6 +125,42 @@ void guard_end_dropped(struct guard *guard)
 	}
 }
 
+/* ---- what a rejection leaves out ---- */
+
+static void on_told(struct raft_io_send *request, int status)
+{
+	(void)status; /* lost: the next rejection says it again */
+	memory_free(request);
+}
+
+/*
+ * A leader that has sent its snapshot waits for a success that reaches it, and until its timeout for
+ * nothing else. A node that was away to fetch what the snapshot speaks of never gave that answer; all
+ * that the leader would see are rejections of its heartbeats, and when the timeout has passed, the log
+ * behind the snapshot can be gone, again and again. What is committed here is in that leader's log, so
+ * a success up to there is true at any time.
+ */
+static void tell_committed(struct guard *guard, const struct raft_message *rejection)
+{
+	const struct raft *raft = guard->raft;
+	const struct raft_message *asked = guard->answering;
+
+	if (!guard_has(guard, GUARD_JUMP) || asked == NULL ||
+	    asked->type != RAFT_IO_APPEND_ENTRIES || asked->append_entries.n_entries > 0 ||
+	    asked->append_entries.term != raft->current_term || raft->commit_index == 0 ||
+	    asked->append_entries.prev_log_index <= raft_last_index(guard->raft))
+		return;
+	struct raft_message message = *rejection;
+	struct raft_io_send *request = memory_zeroed(1, sizeof *request);
+
+	message.append_entries_result.rejected = 0;
+	message.append_entries_result.last_log_index = raft->commit_index;
+	if (guard->inner->send(guard->inner, request, &message, on_told) == 0)
+		guard->counters.committed_told++;
+	else
+		memory_free(request);
+}
+
 static int send_answer(struct guard *guard, struct raft_io_send *request,
 		       const struct raft_message *message, raft_io_send_cb done)
 {
@@ -134,6 +170,9 @@ static int send_answer(struct guard *guard, struct raft_io_send *request,
 		correct_vote(guard, &corrected.request_vote_result);
 	else if (!correct_result(guard, &corrected))
 		return drop_answer(guard, request, done);
+	if (message->type == RAFT_IO_APPEND_ENTRIES_RESULT &&
+	    corrected.append_entries_result.rejected != 0)
+		tell_committed(guard, &corrected);
 	int status = guard->inner->send(guard->inner, request, &corrected, done);
 
 	return status == 0 ? 0 : drop_answer(guard, request, done);

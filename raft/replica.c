@@ -381,6 +381,7 @@ void replica_get_status(struct replica *replica, struct replica_status *status)
 
 	memset(status, 0, sizeof *status);
 	status->state = replica->state;
+	status->removed = replica->removed;
 	if (replica->instance != NULL)
 		fill_from_raft(replica, status);
 	else

@@ -54,6 +54,7 @@ enum replica_state { REPLICA_FORMING, REPLICA_RUNNING, REPLICA_PULLING, REPLICA_
 struct replica_status {
 	enum replica_state state;
 	enum replica_role role;
+	bool removed; /* it is no member any more: nobody will ever lead it */
 	bool ready; /* leader: everything of earlier terms is applied, appends are decided at once */
 	uint64_t term;
 	uint64_t leader_id;                      /* 0: none known */

@@ -48,6 +48,7 @@
 #define SIM_AFTERMATH_US (2 * SIM_SECOND)
 /* Then one leader's process ends for so long; long before, another one leads. */
 #define SIM_FAIL_OVER_DOWN_US (3 * SIM_SECOND)
+#define SIM_FAIL_OVER_VOTERS  3 /* or more, for two to be left that elect one */
 /* Then, in some seeds, the leader's disk stalls for so many election timeouts. */
 #define SIM_STALL_TIMEOUTS 5u
 /* A leader finds where a follower's log meets its own in as many steps as there were terms, and some: the
@@ -492,6 +493,7 @@ bool sim_members_begin(struct sim *sim, enum sim_fault fault);
 /* A member that will never come back: an operator replaces it by a new node. */
 void sim_members_lost(struct sim_node *node);
 /* One at a time may be lost or damaged: a majority must have its disks. */
+unsigned sim_members_voters(const struct raft *raft);
 bool sim_members_may_lose(const struct sim *sim, const struct sim_node *node);
 
 /* ---- flipped bits at rest (sim_damage.c) ---- */

@@ -81,7 +81,7 @@ static void on_changed(struct raft_change *change, int status)
 	memory_free(change);
 }
 
-static unsigned count_voters(const struct raft *raft)
+unsigned sim_members_voters(const struct raft *raft)
 {
 	unsigned voters = 0;
 
@@ -137,7 +137,7 @@ static int change_at_will(struct sim_node *leader, struct raft_change *request,
 		return raft_assign(raft, request, server->id, RAFT_VOTER, on_changed);
 	if (server->role == RAFT_STANDBY)
 		return raft_remove(raft, request, server->id, on_changed);
-	if (count_voters(raft) <= VOTERS_MIN)
+	if (sim_members_voters(raft) <= VOTERS_MIN)
 		return RAFT_CANTCHANGE;
 	return raft_assign(raft, request, server->id, RAFT_STANDBY, on_changed);
 }

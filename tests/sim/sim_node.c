@@ -407,6 +407,7 @@ static void add_counters(struct sim_node *node)
 	sum->resigned += one.resigned;
 	sum->commits_told += one.commits_told;
 	sum->votes_lent += one.votes_lent;
+	sum->committed_told += one.committed_told;
 }
 
 static void run_restart(struct sim *sim, struct sim_node *node, void *data)

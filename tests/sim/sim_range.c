@@ -102,6 +102,7 @@ static void add(struct totals *totals, const struct sim_outcome *outcome)
 	sum->guard.leaders_gone += outcome->guard.leaders_gone;
 	sum->guard.resigned += outcome->guard.resigned;
 	sum->guard.commits_told += outcome->guard.commits_told;
+	sum->guard.committed_told += outcome->guard.committed_told;
 	sum->guard.votes_lent += outcome->guard.votes_lent;
 	if (outcome->failed_over_us > 0) {
 		totals->failovers++;
@@ -235,9 +236,10 @@ static void print_totals(const struct range *range, const struct totals *totals,
 	       sum->guard.held_appends, sum->guard.dropped);
 	printf("%-16s %12" PRIu64 "   jumps, %" PRIu64 " votes raised, %" PRIu64
 	       " trimmed, %" PRIu64 " stripped, %" PRIu64 " sends refused, %" PRIu64
-	       " commits told\n",
+	       " commits told, %" PRIu64 " told with a rejection\n",
 	       "", sum->guard.jumped, sum->guard.votes_raised, sum->guard.trimmed,
-	       sum->guard.stripped, sum->guard.flow_refused, sum->guard.commits_told);
+	       sum->guard.stripped, sum->guard.flow_refused, sum->guard.commits_told,
+	       sum->guard.committed_told);
 	printf("%-16s %12.3f   s of %" PRIu64 " without a leader, at most %.3f s, by seed %" PRIu64
 	       "; %" PRIu64 " leaders forgotten, %" PRIu64 " resigned, %" PRIu64
 	       " votes asked of members without one\n",

@@ -83,6 +83,9 @@ static void fail_over(struct sim *sim)
 		return;
 	leader = sim_leader(sim);
 	ASSERT(leader != NULL);
+	/* A member that was made a standby just before the calm has remained one. */
+	if (sim_members_voters(leader->raft) < SIM_FAIL_OVER_VOTERS)
+		return;
 	uint64_t ended_us = sim->now;
 
 	sim_check_waiting(sim);

@@ -120,9 +120,10 @@ class GrowTest(LifeCase):
         node = self.add(4)
         self.remove(4)
         deadline = time.monotonic() + 30
-        while "was removed from the cluster" not in node.log_text():
+        while "this node was removed from the cluster" not in node.log_text():
             self.assertLess(time.monotonic(), deadline)
             time.sleep(0.1)
+        self.assert_refers_to_members(node)
         node.stop()
         node.wipe()
         node.restart()
@@ -130,6 +131,25 @@ class GrowTest(LifeCase):
             self.change("cluster_add", {"id": 4, "peer_address": node.peer_address,
                                         "client_address": node.address})
         self.assertIn("new id", str(caught.exception))
+
+    def assert_refers_to_members(self, removed):
+        """Soon, not when the time of the request is over. Until all members know that it is none, they
+        may take what it sends on."""
+        with removed.connect() as connection:
+            for method, params in (
+                ("append", {"stream": self.new_stream(), "events": [event()]}),
+                ("read_all", {"consistency": "linearizable"}),
+            ):
+                error, deadline = None, time.monotonic() + 30
+                while error is None:
+                    self.assertLess(time.monotonic(), deadline, method)
+                    try:
+                        connection.call(method, {**params, "timeout_ms": 60000}, 30)
+                    except RpcError as caught:
+                        error = caught
+                self.assertEqual(error.code, "NO_LEADER")
+                self.assertIn("removed from the cluster", str(error))
+            self.assertIn("events", connection.call("read_all", {"limit": 1}))
 
     def test_standby_reads_and_does_not_vote(self):
         standby = self.add(4, "standby")
