@@ -36,7 +36,7 @@ class Fault:
     def hit(self, effective=True, what=None):
         """One strike has been seen to take effect, or has not."""
         self.struck += bool(effective)
-        key = (what or "struck") if effective else "no effect"
+        key = (what or "struck") if effective else f"no effect: {what}" if what else "no effect"
         self.details[key] = self.details.get(key, 0) + 1
 
     def claim(self, prefer_leader=None):

@@ -6,6 +6,7 @@ from annal_rpc import ConnectionLost, NoAnswer, RpcError, event
 from checker import Append
 from cluster import ClusterError
 from faults import Delay, NetworkFault
+from member_faults import wait_for
 from nodes import NODES_MAX
 from workload import fingerprint_of
 
@@ -102,6 +103,11 @@ class Witness(NetworkFault):
         pairs = self.both([witness], [number for number in numbers if number != witness])
         self.cluster[witness].stop()
         self.fill()
+        # While a snapshot is taken, which a busy machine does slowly, a log keeps what the node lacks.
+        if not wait_for(self, lambda: self.logs_are_cut(witness), self.PATIENCE_SECONDS):
+            self.hit(False, "logs were not cut")
+            self.cluster[witness].restart()
+            return
         seen = len(self.cluster[witness].log_text())
         ports = [self.cluster.base_port + number for number in range(1, NODES_MAX + 1)]
         self.cluster.links.set(pairs, by=self.name, ports=ports)
@@ -112,13 +118,28 @@ class Witness(NetworkFault):
         goes_on = pulls and self.goes_on(rest)
         votes = self.wait_said(witness, seen, "a witness meanwhile", 1 if goes_on else self.PATIENCE_SECONDS)
         self.cluster.links.set(pairs, by=self.name)
-        self.hit(pulls and votes and goes_on, None if pulls else "had nothing to pull")
-        if pulls and not goes_on:
+        self.hit(pulls and votes and goes_on)
+        if not pulls:
+            self.world.problem("no-pull", f"node {witness} finds records elsewhere than in the logs, which lack them")
+        elif not goes_on:
             self.world.problem("no-witness", f"no append is taken with node {witness} pulling and {gone} gone")
+        elif not votes:
+            self.world.problem("minority", f"appends are taken although node {witness} does not vote and {gone} are gone")
         for number in gone:
             self.revive(number)
         if not self.wait_said(witness, seen, "from=pulling to=running") and pulls:
             self.world.problem("pull", f"node {witness} still pulls {self.PATIENCE_SECONDS} s after it could")
+
+    def logs_are_cut(self, witness):
+        """Whether every other node keeps less log than has come since the witness was stopped."""
+        kept = []
+        for number in sorted(self.cluster.nodes):
+            try:
+                if number != witness:
+                    kept.append(self.cluster[number].call("stats", timeout=2)["log_bytes"])
+            except (OSError, ConnectionLost, NoAnswer, RpcError):
+                return False
+        return max(kept) < self.filled
 
     def wait_said(self, number, since, what, seconds=PATIENCE_SECONDS):
         deadline = time.monotonic() + seconds
@@ -136,6 +157,7 @@ class Witness(NetworkFault):
             return False
 
     def fill(self):
+        self.filled = 0  # bytes that are certainly in the log
         for _ in range(self.FILL_BYTES // self.APPEND_BYTES):
             events = [event("fill", self.random.randbytes(self.EVENT_BYTES))
                       for _ in range(self.APPEND_BYTES // self.EVENT_BYTES)]
@@ -148,6 +170,7 @@ class Witness(NetworkFault):
                 one.outcome, one.answered = "ok", time.monotonic()
                 one.first_position, one.position = answer["first_position"], answer["position"]
                 one.versions = {"Fill-1": answer["version"]}
+                self.filled += self.APPEND_BYTES
             except (OSError, ConnectionLost, NoAnswer, RpcError):
                 pass
             with self.world.lock:

@@ -6,7 +6,7 @@ import summary
 
 BUCKET = 0.5  # seconds
 WIDTH, HEIGHT, LANE, LEFT = 1000, 120, 16, 120  # LEFT: room for the names of lanes
-LETTER = 6  # of a label, about
+LETTER = 6.5  # of a label, about
 GAP_SECONDS = 1.0
 COLORS = ("#c0392b", "#8e44ad", "#d35400", "#16a085")
 
@@ -15,11 +15,21 @@ body { font: 14px/1.5 system-ui, sans-serif; max-width: 1080px; margin: 2em auto
 table { border-collapse: collapse; } td, th { padding: 2px 10px; text-align: right; border-bottom: 1px solid #ddd; }
 td:nth-child(-n+1), th:nth-child(-n+1), td:nth-child(3), th:nth-child(3) { text-align: left; }
 th { position: sticky; top: 0; background: #fff; } a { color: inherit; }
-dt { font-family: monospace; float: left; clear: left; width: 11em; } dd { margin-left: 13em; color: #555; }
+.again { color: #888; font-size: 11px; } .key { display: inline-block; width: 22px; height: 10px; margin: 0 4px 0 14px; }
 .failed { color: #c0392b; font-weight: bold; } .passed { color: #27803b; }
 svg { display: block; background: #fafafa; margin: 6px 0; } h2 { margin: 1.6em 0 0; font-size: 16px; }
 pre { background: #f4f4f4; padding: 8px; white-space: pre-wrap; } small { color: #666; }
 """
+
+
+LEGEND = (
+    "<p>In each picture:"
+    '<span class="key" style="background:#4a7fb5"></span>appends acknowledged, in half seconds'
+    '<span class="key" style="background:#f8d7da"></span>nothing acknowledged for a second or more'
+    '<span class="key" style="border-left:2px dotted #222; width:2px"></span>who leads from then on, by its number'
+    f'<span class="key" style="background:{COLORS[0]}"></span>a fault, from strike to repair, and what it struck: '
+    "point at it to read what was done. Below each is the command that runs that cell again, with the same plan.</p>"
+)
 
 
 def rows(results):
@@ -27,8 +37,8 @@ def rows(results):
         struck = " ".join(f"{name} {count}" for name, count in one["struck"].items())
         appends = one["appends"]
         yield (
-            one["cell"], str(one["nodes"]), struck, str(appends["ok"]), str(appends["refused"]),
-            str(appends["unknown"]), str(one["leader_changes"]), f"{one['longest_gap']:.2f} s",
+            one["cell"], str(one["nodes"]), struck, f"{appends['ok']:,}", f"{appends['refused']:,}",
+            f"{appends['unknown']:,}", str(one["leader_changes"]), f"{one['longest_gap']:.2f} s",
             "passed" if one["passed"] else "FAILED",
         )
 
@@ -108,7 +118,10 @@ def leaders(one, scale):
 
 
 def said_of(entry):
-    return ", ".join(f"{key} {value}" for key, value in entry.items() if key not in ("begin", "end", "fault"))
+    """For whoever points at it: all that is known."""
+    more = [f"{key} {f'{value:.3g}' if isinstance(value, float) else value}" for key, value in entry.items()
+            if key not in ("begin", "end", "fault", "what", "node", "links")]
+    return ", ".join(filter(None, [f"{entry['fault']}: {entry['what']}", target_of(entry), *more]))
 
 
 def lanes(one, names, scale):
@@ -130,18 +143,40 @@ def lanes(one, names, scale):
         )
 
 
+def links_in_words(text):
+    """`1>2 1>3` as one would say it."""
+    pairs = {tuple(map(int, pair.split(">"))) for pair in text.split()}
+    nodes = {node for pair in pairs for node in pair}
+    for node in sorted(nodes):
+        out, back = {(node, other) for other in nodes - {node}}, {(other, node) for other in nodes - {node}}
+        if pairs in (out, back, out | back) and len(nodes) > 2:
+            way = "to" if pairs == back else "from" if pairs == out else "to and from"
+            return f"{way} node {node}"
+    if len(pairs) == len(nodes) * (len(nodes) - 1) and len(nodes) > 2:
+        return "all links"
+    return ", ".join(f"{a} ↔ {b}" if (b, a) in pairs else f"{a} → {b}"
+                     for a, b in sorted(pairs) if a < b or (b, a) not in pairs)
+
+
+def target_of(entry):
+    if "links" in entry:
+        return links_in_words(entry["links"])
+    return f"node {entry['node']}" if entry.get("node") else "all nodes" if "node" in entry else ""
+
+
 def label_of(entry, x, y, wide):
-    """The node that is struck, or the links, if there is room."""
-    text = f"node {entry['node']}" if entry.get("node") else "all" if "node" in entry else entry.get("links", "")
-    text = text[: int((wide - 4) / LETTER)]
-    if len(text) < 3:
+    """What is struck, if there is room."""
+    text, room = target_of(entry), int((wide - 4) / LETTER)
+    if len(text) > room:
+        text = text.removeprefix("node ") if len(text) - 5 <= room else ""
+    if not text:
         return ""
     return f'<text x="{x + 3:.1f}" y="{y + LANE - 6}" font-size="10" fill="#fff">{html.escape(text)}</text>'
 
 
 def ticks(end, scale):
     step = next(step for step in (1, 5, 10, 30, 60, 300, 3600) if end / step <= 15)
-    for number in range(int(end // step) + 1):
+    for number in range(int((end - 3 * LETTER / scale) // step) + 1):
         yield (
             f'<text x="{number * step * scale:.1f}" y="{HEIGHT + 12}" font-size="10" fill="#888">'
             f"{number * step} s</text>"
@@ -152,25 +187,35 @@ def name_of(one):
     return f"{one['cell']}-{one['nodes']}"
 
 
-def section(one):
+def section(one, about):
     verdict = "passed" if one["passed"] else "failed"
     appends = one["appends"]
+    network = "packets" if one["packets"] else "connections"
     lines = [
         f'<h2 id="{html.escape(name_of(one))}">{html.escape(one["cell"])}, {one["nodes"]} nodes: '
         f'<span class="{verdict}">{verdict}</span></h2>',
-        f'<small>{appends["ok"]} appends acknowledged, {appends["refused"]} refused, {appends["unknown"]} of unknown '
-        f'outcome; {one["reads"]} reads checked; longest time without an acknowledgement '
-        f'{one["longest_gap"]:.2f} s</small>',
-        picture(one),
     ]
-    for name, details in one["details"].items():
-        said = ", ".join(f"{key}: {value}" for key, value in sorted(details.items()) if key != "struck")
-        said = f" ({html.escape(said)})" if said else ""
-        lines.append(f"<small>{html.escape(name)} struck {one['struck'][name]} times{said}</small><br>")
+    lines += [struck_line(one, name, details, about.get(name, "")) for name, details in one["details"].items()]
     if one["violations"]:
         text = "\n".join(f"{kind}: {detail}" for kind, detail in one["violations"])
         lines.append(f"<pre>{html.escape(text)}\n\nkept: {html.escape(str(one['folder']))}</pre>")
+    lines += [
+        picture(one),
+        f'<small>{appends["ok"]:,} appends acknowledged, {appends["refused"]:,} refused, {appends["unknown"]:,} of '
+        f'unknown outcome; {one["reads"]:,} reads checked; {one["leader_changes"]} changes of leader; longest time '
+        f'without an acknowledgement {one["longest_gap"]:.2f} s; a network of {network}</small><br>',
+        f'<code class="again">{html.escape(summary.again(one))}</code>',
+    ]
     return "\n".join(lines)
+
+
+def struck_line(one, name, details, about):
+    said = ", ".join(f"{key}: {value}" for key, value in sorted(details.items()) if key != "struck")
+    times = one["struck"][name]
+    return (
+        f"<small><b>{html.escape(name)}</b> struck {times} {'time' if times == 1 else 'times'}: {html.escape(about)}"
+        f"{f' ({html.escape(said)})' if said else ''}</small><br>"
+    )
 
 
 def body_of_table(results):
@@ -178,11 +223,6 @@ def body_of_table(results):
         first = f'<a href="#{html.escape(name_of(one))}">{html.escape(row[0])}</a>'
         rest = "".join(f"<td>{html.escape(cell)}</td>" for cell in row[1:-1])
         yield f'<tr><td>{first}</td>{rest}<td class="{row[-1].lower()}">{row[-1]}</td></tr>'
-
-
-def glossary(results, about):
-    names = sorted({name for one in results for name in one["struck"]})
-    return "".join(f"<dt>{html.escape(name)}</dt><dd>{html.escape(about.get(name, ''))}</dd>" for name in names)
 
 
 def page(results, command, about):
@@ -194,17 +234,15 @@ def page(results, command, about):
         if failed else f'<p class="passed">All {len(results)} cells passed.'
     )
     head = "".join(f"<th>{name}</th>" for name in HEAD)
+    made = f"Made by <code>{html.escape(command)}</code>" if command else "Several runs in one report."
     return (
         "<!DOCTYPE html><html lang=\"en\"><meta charset=\"utf-8\"><title>annal under faults</title>"
         f"<style>{STYLE}</style><h1>annal under faults</h1>{verdict}</p><p>{html.escape(summary.sentence(results))}</p>"
-        f"<p>Again: <code>{html.escape(command)}</code></p>"
-        f"<table><tr>{head}</tr>{''.join(body_of_table(results))}</table>"
+        f"<p>{made}</p><table><tr>{head}</tr>{''.join(body_of_table(results))}</table>"
         "<p><i>struck</i>: how often each fault was seen to take effect. <i>ok</i>, <i>refused</i>, <i>unknown</i>: "
         "appends, as the clients were answered. <i>longest gap</i>: the longest time without an acknowledged "
         "append. A cell passes when the checker finds no promise broken and every fault has struck.</p>"
-        "<p>Pictures: blue is what was acknowledged, in half seconds; on red ground nothing was for a second or "
-        "more; a dotted line is a new leader, by its number. Bars below are faults, from strike to repair, with "
-        "the node that was struck; point at them to read what was done.</p>"
-        + "\n".join(section(one) for one in results)
-        + f"<h2>The faults</h2><dl>{glossary(results, about)}</dl></html>\n"
+        f"{LEGEND}"
+        + "\n".join(section(one, about) for one in results)
+        + "</html>\n"
     )

@@ -21,6 +21,15 @@ def sentence(results):
     )
 
 
+def again(one):
+    """The command that runs that cell again, with the same plan."""
+    network = " --network namespaces" if one["packets"] else ""
+    return (
+        f"make faults ARGS='--cells {one['cell']} --nodes {one['nodes']} --seconds {one['seconds']:g} "
+        f"--seed {one['seed']}{network}'"
+    )
+
+
 def by_fault(results):
     """name -> [cells, strikes, {detail: count}, longest gap in cells of it alone]"""
     found = collections.defaultdict(lambda: [0, 0, collections.Counter(), 0.0])

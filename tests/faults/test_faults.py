@@ -398,6 +398,14 @@ class ReportTest(unittest.TestCase):
         self.assertEqual(report.buckets(acked, 3.2), [2, 1, 0, 0, 0, 0, 1])
         self.assertEqual(report.gaps(acked, 3.2), [(0.6, 3.0)])
 
+    def test_links_in_words(self):
+        for links, words in (
+            ("1>2 1>3 2>1 2>3 3>1 3>2", "all links"), ("2>1 2>3", "from node 2"), ("1>2 3>2", "to node 2"),
+            ("2>1 2>3 1>2 3>2", "to and from node 2"), ("1>3 3>1", "1 ↔ 3"), ("1>3", "1 → 3"),
+            ("1>3 1>4 2>3 2>4", "1 → 3, 1 → 4, 2 → 3, 2 → 4"),
+        ):
+            self.assertEqual(report.links_in_words(links), words)
+
     def test_what_is_listed_can_be_run(self):
         for name in cells.PAIRS + cells.SHORT:
             self.assertTrue(cells.parse(name))
