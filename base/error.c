@@ -1,6 +1,7 @@
 #include "base/error.h"
 
 #include "base/assert.h"
+#include "base/text.h"
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -25,6 +26,17 @@ static void drop_half_character(char *message)
 		message[size - 1 - tail] = '\0';
 }
 
+/* What a message quotes may be the bytes of a damaged file: a person reads it, on a terminal. */
+static void make_readable(char *message)
+{
+	bool is_text = text_is_utf8(span_of_string(message));
+
+	for (uint8_t *at = (uint8_t *)message; *at != '\0'; at++)
+		if ((*at < ' ' && *at != '\n' && *at != '\t') || *at == 0x7f ||
+		    (*at >= 0x80 && !is_text))
+			*at = '?';
+}
+
 /* Formats aside first: the arguments may point into the message that is replaced. */
 __attribute__((format(printf, 2, 0))) static void format_into(struct error *error,
 							      const char *format, va_list args)
@@ -35,6 +47,7 @@ __attribute__((format(printf, 2, 0))) static void format_into(struct error *erro
 	ASSERT(size >= 0);
 	if ((size_t)size >= sizeof message)
 		drop_half_character(message);
+	make_readable(message);
 	memcpy(error->message, message, strlen(message) + 1);
 }
 

@@ -154,6 +154,7 @@ class Cluster:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            errors="replace",  # it quotes what nodes say
             check=False,
             env=self.environment,
         )

@@ -13,6 +13,24 @@ static void a_message_is_set_and_prefixed(void **state)
 	assert_string_equal(error.message, "line 7: 3 is odd");
 }
 
+static void what_a_damaged_file_holds_is_quoted_readably(void **state)
+{
+	static const struct {
+		const char *name, *message;
+	} cases[] = {
+		{"lokal", "cluster \"lokal\""},        {"Bücher", "cluster \"Bücher\""},
+		{"loc\xe1l", "cluster \"loc?l\""},     {"\033[2Jx\x7f", "cluster \"?[2Jx?\""},
+		{"B\xc3\xbc\xff", "cluster \"B???\""},
+	};
+	struct error error;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		error_set(&error, -EXDEV, "cluster \"%s\"", cases[i].name);
+		assert_string_equal(error.message, cases[i].message);
+	}
+}
+
 static void an_errno_is_told_in_words(void **state)
 {
 	struct error error;
@@ -66,6 +84,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_message_is_set_and_prefixed),
+		cmocka_unit_test(what_a_damaged_file_holds_is_quoted_readably),
 		cmocka_unit_test(an_errno_is_told_in_words),
 		cmocka_unit_test(a_message_may_be_made_from_itself),
 		cmocka_unit_test(long_messages_are_cut_but_not_within_a_character),
