@@ -41,6 +41,8 @@
 	X(VOTE_NOT_LENT, "a member that does not know yet that it is a voter gives no vote")       \
 	X(RECORD_UNCHECKED, "a record is read although it does not give its running hash")         \
 	X(ROW_UNCHECKED, "a row or a chunk is read although its checksum is another")              \
+	X(NEIGHBOURS_UNCHECKED,                                                                    \
+	  "a lookup that finds nothing does not ask whether keys are damaged")                     \
 	X(PULLED_NOT_NOTED, "a store goes ahead of its log, and the hard state does not say why")
 
 /* Those that show in whole nodes and their clients (`make sim-whole-mutants`). */

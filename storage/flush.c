@@ -462,7 +462,7 @@ static int put_id(struct flush *flush, const struct id_row *row)
 
 	bytes_set_be64(id, row->high);
 	bytes_set_be64(id + 8, row->low);
-	bytes_set_le64(position, row->position);
+	tables_id_encode(id, row->position, position);
 	if (tables_id_is_v7(id) &&
 	    (memcmp(id, flush->state->greatest_v7, UUID_BYTES) > 0 || MUTANT(GREATEST_ID)))
 		memcpy(flush->state->greatest_v7, id, UUID_BYTES);

@@ -73,6 +73,12 @@ struct kv_pair {
 	struct span key, value;
 };
 
+/* What is at a key, or where it would be. A pair whose key is empty: there is none. */
+struct kv_around {
+	struct kv_pair before; /* not looked for when the key is there */
+	struct kv_pair after;  /* at the key, or the next one */
+};
+
 struct kv_operations {
 	void (*close)(struct kv *kv);
 	int (*grow)(struct kv *kv, struct error *error);
@@ -81,6 +87,8 @@ struct kv_operations {
 	void (*abort)(struct kv_txn *txn);
 	int (*get)(struct kv_txn *txn, enum kv_table table, struct span key, struct span *value,
 		   struct error *error);
+	int (*around)(struct kv_txn *txn, enum kv_table table, struct span key,
+		      struct kv_around *around, struct error *error);
 	int (*put)(struct kv_txn *txn, enum kv_table table, struct span key, struct span value,
 		   bool append, struct error *error);
 	int (*delete)(struct kv_txn *txn, enum kv_table table, struct span key,
@@ -128,7 +136,7 @@ void kv_memory_disk_fail(struct kv_memory_disk *disk, uint64_t commits);
 void kv_memory_disk_fill(struct kv_memory_disk *disk, bool full);
 /* No commit fails any more. */
 void kv_memory_disk_calm(struct kv_memory_disk *disk);
-/* One bit of a value flips; which one follows from the number. No transaction is open. The table that
+/* One bit of a key or a value flips; which one follows from the number. No transaction is open. The table that
  * has it; KV_TABLE_COUNT: all are empty. */
 enum kv_table kv_memory_disk_flip(struct kv_memory_disk *disk, uint64_t number);
 
@@ -177,6 +185,14 @@ static inline int kv_get(struct kv_txn *txn, enum kv_table table, struct span ke
 			 struct span *value, struct error *error)
 {
 	return txn->kv->operations->get(txn, table, key, value, error);
+}
+
+/* One descent, whether the key is there or not. Of what the transaction itself has put, neighbours may be
+ * left out; a key is not. The pairs are valid as long as the value of kv_get. */
+static inline int kv_find_around(struct kv_txn *txn, enum kv_table table, struct span key,
+				 struct kv_around *around, struct error *error)
+{
+	return txn->kv->operations->around(txn, table, key, around, error);
 }
 
 /* Insert or replace. append: the key is above every key of the table (quicker; else -EINVAL). */

@@ -315,6 +315,44 @@ static int lmdb_delete(struct kv_txn *base, enum kv_table table, struct span key
 	return rc == 0 ? 0 : failed(lmdb_of(base->kv), rc, "delete", error);
 }
 
+static int find_around(MDB_cursor *cursor, struct span wanted, struct kv_around *around)
+{
+	MDB_val key = to_val(wanted), value;
+	int rc = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
+
+	if (rc == 0) {
+		around->after = (struct kv_pair){.key = to_span(&key), .value = to_span(&value)};
+		if (span_equal(around->after.key, wanted))
+			return 0;
+	} else if (rc != MDB_NOTFOUND) {
+		return rc;
+	}
+	rc = mdb_cursor_get(cursor, &key, &value, rc == 0 ? MDB_PREV : MDB_LAST);
+	if (rc == 0)
+		around->before = (struct kv_pair){.key = to_span(&key), .value = to_span(&value)};
+	return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
+static int lmdb_around(struct kv_txn *base, enum kv_table table, struct span key,
+		       struct kv_around *around, struct error *error)
+{
+	struct lmdb_txn *txn = (struct lmdb_txn *)base;
+	MDB_cursor *cursor = NULL;
+	int rc;
+
+	ASSERT(key.size >= 1 && key.size <= KV_KEY_BYTES_MAX);
+	*around = (struct kv_around){0};
+	if (base->write)
+		rc = write_cursor(txn, table, &cursor);
+	else
+		rc = mdb_cursor_open(txn->mdb, lmdb_of(base->kv)->tables[table], &cursor);
+	if (rc == 0)
+		rc = find_around(cursor, key, around);
+	if (!base->write && cursor != NULL)
+		mdb_cursor_close(cursor);
+	return rc == 0 ? 0 : failed(lmdb_of(base->kv), rc, "look around a key", error);
+}
+
 /* ---- cursors ---- */
 
 static int lmdb_cursor_open(struct kv_txn *base, enum kv_table table, struct kv_cursor **result,
@@ -579,6 +617,7 @@ static const struct kv_operations lmdb_operations = {
 	.commit = lmdb_commit,
 	.abort = lmdb_abort,
 	.get = lmdb_get,
+	.around = lmdb_around,
 	.put = lmdb_put,
 	.delete = lmdb_delete,
 	.cursor_open = lmdb_cursor_open,

@@ -65,13 +65,6 @@ struct memory_cursor {
 	size_t at;
 };
 
-static int compare_keys(struct span a, struct span b)
-{
-	int order = memcmp(a.data, b.data, a.size < b.size ? a.size : b.size);
-
-	return order != 0 ? order : (a.size > b.size) - (a.size < b.size);
-}
-
 static struct span entry_key(const struct entry *entry)
 {
 	return span_of(entry->bytes, entry->key_size);
@@ -129,7 +122,7 @@ static size_t version_find(const struct version *version, struct span key)
 	while (low < high) {
 		size_t middle = low + (high - low) / 2;
 
-		if (compare_keys(entry_key(version->entries[middle]), key) < 0)
+		if (span_compare(entry_key(version->entries[middle]), key) < 0)
 			low = middle + 1;
 		else
 			high = middle;
@@ -184,9 +177,14 @@ static void flip_bit(struct entry **place, uint64_t bit)
 {
 	struct entry *entry = entry_new(entry_key(*place), entry_value(*place));
 
-	entry->bytes[entry->key_size + bit / 8] ^= (uint8_t)(1u << bit % 8);
+	entry->bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
 	entry_release(*place);
 	*place = entry;
+}
+
+static uint64_t entry_bits(const struct entry *entry)
+{
+	return 8 * (entry->key_size + entry->value_size);
 }
 
 enum kv_table kv_memory_disk_flip(struct kv_memory_disk *disk, uint64_t number)
@@ -195,7 +193,7 @@ enum kv_table kv_memory_disk_flip(struct kv_memory_disk *disk, uint64_t number)
 
 	for (int table = 0; table < KV_TABLE_COUNT; table++)
 		for (size_t i = 0; i < disk->tables[table]->count; i++)
-			bits += 8 * disk->tables[table]->entries[i]->value_size;
+			bits += entry_bits(disk->tables[table]->entries[i]);
 	if (bits == 0)
 		return KV_TABLE_COUNT;
 	number %= bits;
@@ -203,11 +201,11 @@ enum kv_table kv_memory_disk_flip(struct kv_memory_disk *disk, uint64_t number)
 		for (size_t i = 0; i < disk->tables[table]->count; i++) {
 			struct entry **entry = &disk->tables[table]->entries[i];
 
-			if (number < 8 * (*entry)->value_size) {
+			if (number < entry_bits(*entry)) {
 				flip_bit(entry, number);
 				return (enum kv_table)table;
 			}
-			number -= 8 * (*entry)->value_size;
+			number -= entry_bits(*entry);
 		}
 	}
 	return KV_TABLE_COUNT;
@@ -259,7 +257,7 @@ static int compare_puts(const void *a, const void *b)
 {
 	const struct memory_put *left = a, *right = b;
 
-	return compare_keys(span_of(left->bytes + left->key_offset, left->key_size),
+	return span_compare(span_of(left->bytes + left->key_offset, left->key_size),
 			    span_of(right->bytes + right->key_offset, right->key_size));
 }
 
@@ -288,7 +286,7 @@ static struct version *merge(const struct version *old, struct pending *pending,
 		struct span key = span_of(bytes + puts[i].key_offset, puts[i].key_size);
 		struct span value = span_of(bytes + puts[i].value_offset, puts[i].value_size);
 
-		while (at < old->count && compare_keys(entry_key(old->entries[at]), key) < 0)
+		while (at < old->count && span_compare(entry_key(old->entries[at]), key) < 0)
 			version_share(merged, old->entries[at++]);
 		if (at < old->count && span_equal(entry_key(old->entries[at]), key))
 			at++;
@@ -386,11 +384,46 @@ static int memory_get(struct kv_txn *base, enum kv_table table, struct span key,
 	return 0;
 }
 
+static struct kv_pair pair_at(const struct version *version, size_t at)
+{
+	if (at >= version->count)
+		return (struct kv_pair){0};
+	return (struct kv_pair){.key = entry_key(version->entries[at]),
+				.value = entry_value(version->entries[at])};
+}
+
 static bool is_deleted(struct memory_txn *txn, enum kv_table table, struct span key)
 {
 	const struct memory_put *put = find_put(txn, table, key);
 
 	return put != NULL && put->deleted;
+}
+
+static int memory_around(struct kv_txn *base, enum kv_table table, struct span key,
+			 struct kv_around *around, struct error *error)
+{
+	struct memory_txn *txn = (struct memory_txn *)base;
+	const struct version *version = txn->tables[table];
+	const struct memory_put *put = base->write ? find_put(txn, table, key) : NULL;
+	size_t at = version_find(version, key), before = at - 1;
+
+	(void)error;
+	*around = (struct kv_around){0};
+	if (put != NULL && !put->deleted) {
+		around->after.key = key;
+		around->after.value = span_of(txn->bytes.data + put->value_offset, put->value_size);
+		return 0;
+	}
+	while (base->write && at < version->count &&
+	       is_deleted(txn, table, entry_key(version->entries[at])))
+		at++;
+	while (base->write && before < version->count &&
+	       is_deleted(txn, table, entry_key(version->entries[before])))
+		before--;
+	around->after = pair_at(version, at);
+	if (!span_equal(around->after.key, key))
+		around->before = pair_at(version, before);
+	return 0;
 }
 
 static bool is_above_all(struct memory_txn *txn, enum kv_table table, struct span key)
@@ -401,11 +434,11 @@ static bool is_above_all(struct memory_txn *txn, enum kv_table table, struct spa
 
 	while (last > 0 && is_deleted(txn, table, entry_key(version->entries[last - 1])))
 		last--;
-	if (last > 0 && compare_keys(entry_key(version->entries[last - 1]), key) >= 0)
+	if (last > 0 && span_compare(entry_key(version->entries[last - 1]), key) >= 0)
 		return false;
 	for (size_t i = 0; i < count; i++)
 		if (!puts[i].deleted &&
-		    compare_keys(span_of(txn->bytes.data + puts[i].key_offset, puts[i].key_size),
+		    span_compare(span_of(txn->bytes.data + puts[i].key_offset, puts[i].key_size),
 				 key) >= 0)
 			return false;
 	return true;
@@ -538,6 +571,7 @@ static const struct kv_operations memory_operations = {
 	.commit = memory_commit,
 	.abort = memory_abort,
 	.get = memory_get,
+	.around = memory_around,
 	.put = memory_put,
 	.delete = memory_delete,
 	.cursor_open = memory_cursor_open,

@@ -35,26 +35,18 @@ struct gathering {
 
 /* ---- order and choice ---- */
 
-static int compare_bytes(struct span left, struct span right)
-{
-	size_t common = left.size < right.size ? left.size : right.size;
-	int order = common > 0 ? memcmp(left.data, right.data, common) : 0;
-
-	return order != 0 ? order : (left.size > right.size) - (left.size < right.size);
-}
-
 /* The order of their keys; of names with equal ones (but for the probe) that of their bytes. */
 static int compare_names(struct span left, struct span right)
 {
 	struct tables_key left_key, right_key;
 
 	if (left.size <= TABLES_NAME_BYTES_MAX && right.size <= TABLES_NAME_BYTES_MAX)
-		return compare_bytes(left, right);
+		return span_compare(left, right);
 	tables_name_key(left, 0, &left_key);
 	tables_name_key(right, 0, &right_key);
-	int order = compare_bytes(tables_key_span(&left_key), tables_key_span(&right_key));
+	int order = span_compare(tables_key_span(&left_key), tables_key_span(&right_key));
 
-	return order != 0 ? order : compare_bytes(left, right);
+	return order != 0 ? order : span_compare(left, right);
 }
 
 static bool begins_with(struct span name, struct span prefix)
@@ -304,7 +296,7 @@ static int gather_rows(struct gathering *gathering, struct kv_txn *txn, struct s
 		return rc;
 	if (after.size > 0)
 		tables_name_key(after, 0, &key);
-	if (after.size > 0 && compare_bytes(tables_key_span(&key), start) > 0)
+	if (after.size > 0 && span_compare(tables_key_span(&key), start) > 0)
 		from = tables_key_span(&key);
 	rc = kv_cursor_seek(cursor, from.size > 0 ? KV_AT_LEAST : KV_FIRST, from, &pair, error);
 	if (rc == 0)

@@ -165,17 +165,10 @@ static int view_find_match(void *arg, const struct query *query, uint64_t after,
 
 static int load_identity(struct store *store, struct kv_txn *txn, struct error *error)
 {
-	struct span value;
-	int rc = kv_get(txn, KV_META, span_of_string("identity"), &value, error);
+	int rc = tables_get_identity(txn, &store->identity, error);
 
-	if (rc == -ENOENT)
-		return 0;
-	if (rc != 0)
-		return rc;
-	if (tables_identity_decode(value, &store->identity) != 0)
-		return tables_damage(store->kv, error, "the identity (meta)");
-	store->has_identity = true;
-	return 0;
+	store->has_identity = rc == 0;
+	return rc == -ENOENT ? 0 : rc;
 }
 
 /* Only a store without records has no state: one that lost it must not pass for new. */

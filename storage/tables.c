@@ -17,10 +17,14 @@
 #define STATE_INGESTING    UINT64_C(1)
 #define IDENTITY_MAGIC     "ANNALID1"
 #define IDENTITY_BYTES     40
+#define IDENTITY_KEY       "identity"
 #define ROW_NAME_FLAG      0x80
 #define ROW_HEAD_BYTES_MAX (1 + 4 * VARINT_BYTES_MAX + 16)
 #define ROW_CHECKSUM_BYTES 4
 #define LONG_NAME_MARK     0xff
+#define ID_POSITION_BITS   44
+#define ID_POSITION_MASK   ((UINT64_C(1) << ID_POSITION_BITS) - 1)
+#define ID_CHECKED         (UINT64_C(1) << 63)
 
 enum kv_table tables_of_names(enum tables_list list)
 {
@@ -236,6 +240,33 @@ int tables_row_decode(struct span key, struct span value, struct tables_row *row
 	return 0;
 }
 
+static uint64_t seal_id(struct span id, uint64_t position)
+{
+	uint64_t checksum = checksum64_seeded(id.data, id.size, position) << ID_POSITION_BITS;
+
+	return checksum | ID_CHECKED | position;
+}
+
+/* Positions that leave no room for a checksum are as far away as the end of the address space. */
+void tables_id_encode(const uint8_t id[UUID_BYTES], uint64_t position, uint8_t value[8])
+{
+	bool has_room = position <= ID_POSITION_MASK;
+
+	bytes_set_le64(value, has_room ? seal_id(span_of(id, UUID_BYTES), position) : position);
+}
+
+static int id_decode(struct span key, struct span value, uint64_t *position)
+{
+	if (value.size != 8 || key.size != UUID_BYTES)
+		return -EBADMSG;
+	uint64_t stored = bytes_le64(value.data), masked = stored & ID_POSITION_MASK;
+
+	if (stored == 0 || ((stored & ID_CHECKED) != 0 && stored != seal_id(key, masked)))
+		return -EBADMSG;
+	*position = (stored & ID_CHECKED) != 0 ? masked : stored;
+	return 0;
+}
+
 void tables_chunk_seal(struct span key, struct buffer *chunk)
 {
 	ASSERT(chunk->size >= 1 && chunk->size <= POSTING_CLOSED_BYTES);
@@ -263,22 +294,6 @@ int tables_damage(struct kv *kv, struct error *error, const char *format, ...)
 			 kv->name, what);
 }
 
-int tables_get_state(struct kv_txn *txn, struct tables_state *state, struct error *error)
-{
-	struct span value;
-	int rc = kv_get(txn, KV_META, span_of_string(STATE_KEY), &value, error);
-
-	if (rc == 0 && value.size >= 8 && memcmp(value.data, STATE_MAGIC_BEFORE, 8) == 0)
-		return error_set(error, -ENOTSUP,
-				 "store %s is of an earlier format (" STATE_MAGIC_BEFORE
-				 "), which this version cannot read: export it with the version "
-				 "that wrote it, and import into a new one",
-				 txn->kv->name);
-	if (rc == 0 && tables_state_decode(value, state) != 0)
-		rc = tables_damage(txn->kv, error, "the state of the tables (meta)");
-	return rc;
-}
-
 int tables_put_state(struct kv_txn *txn, const struct tables_state *state, struct error *error)
 {
 	struct buffer value;
@@ -298,7 +313,7 @@ static int put_identity(struct kv_txn *txn, void *arg, struct error *error)
 	buffer_init(&value);
 	tables_identity_encode(identity, &value);
 	int rc =
-		kv_put(txn, KV_META, span_of_string("identity"), buffer_span(&value), false, error);
+		kv_put(txn, KV_META, span_of_string(IDENTITY_KEY), buffer_span(&value), false, error);
 	buffer_close(&value);
 	return rc;
 }
@@ -308,6 +323,77 @@ int tables_write_identity(struct kv *kv, const struct store_identity *identity, 
 	struct store_identity copy = *identity;
 
 	return kv_write(kv, put_identity, &copy, error);
+}
+
+static bool is_whole(enum kv_table table, const struct kv_pair *pair)
+{
+	struct span content;
+	uint64_t position;
+
+	if (pair->key.size == 0)
+		return true;
+	if (table == KV_META)
+		return span_equal_string(pair->key, STATE_KEY) ||
+		       span_equal_string(pair->key, IDENTITY_KEY);
+	return table == KV_EVENT_ID ? id_decode(pair->key, pair->value, &position) == 0
+				    : unseal(pair->key, pair->value, &content) == 0;
+}
+
+/* -ENOENT, when what is around a key that was not found leaves it no other place (tables.h). */
+static int check_absent(struct kv_txn *txn, enum kv_table table, struct span key,
+			const struct kv_around *around, struct error *error)
+{
+	const struct kv_pair *before = &around->before, *after = &around->after;
+	bool in_order = (before->key.size == 0 || span_compare(before->key, key) < 0) &&
+			(after->key.size == 0 || span_compare(after->key, key) > 0);
+
+	if ((in_order && is_whole(table, before) && is_whole(table, after)) ||
+	    MUTANT(NEIGHBOURS_UNCHECKED))
+		return -ENOENT;
+	return tables_damage(txn->kv, error, "table %s, around a key that is not found,",
+			     kv_table_name(table));
+}
+
+static int confirm_absent(struct kv_txn *txn, enum kv_table table, struct span key,
+			  struct error *error)
+{
+	struct kv_around around;
+	int rc = kv_find_around(txn, table, key, &around, error);
+
+	return rc == 0 ? check_absent(txn, table, key, &around, error) : rc;
+}
+
+static int get_meta(struct kv_txn *txn, const char *name, struct span *value, struct error *error)
+{
+	int rc = kv_get(txn, KV_META, span_of_string(name), value, error);
+
+	return rc == -ENOENT ? confirm_absent(txn, KV_META, span_of_string(name), error) : rc;
+}
+
+int tables_get_state(struct kv_txn *txn, struct tables_state *state, struct error *error)
+{
+	struct span value;
+	int rc = get_meta(txn, STATE_KEY, &value, error);
+
+	if (rc == 0 && value.size >= 8 && memcmp(value.data, STATE_MAGIC_BEFORE, 8) == 0)
+		return error_set(error, -ENOTSUP,
+				 "store %s is of an earlier format (" STATE_MAGIC_BEFORE
+				 "), which this version cannot read: export it with the version "
+				 "that wrote it, and import into a new one",
+				 txn->kv->name);
+	if (rc == 0 && tables_state_decode(value, state) != 0)
+		rc = tables_damage(txn->kv, error, "the state of the tables (meta)");
+	return rc;
+}
+
+int tables_get_identity(struct kv_txn *txn, struct store_identity *identity, struct error *error)
+{
+	struct span value;
+	int rc = get_meta(txn, IDENTITY_KEY, &value, error);
+
+	if (rc == 0 && tables_identity_decode(value, identity) != 0)
+		rc = tables_damage(txn->kv, error, "the identity (meta)");
+	return rc;
 }
 
 int tables_get_row(struct kv_txn *txn, enum tables_list list, struct span name,
@@ -321,6 +407,9 @@ int tables_get_row(struct kv_txn *txn, enum tables_list list, struct span name,
 
 		tables_name_key(name, probe, key);
 		int rc = kv_get(txn, tables_of_names(list), tables_key_span(key), &value, error);
+		if (rc == -ENOENT)
+			return confirm_absent(txn, tables_of_names(list), tables_key_span(key),
+					      error);
 		if (rc != 0)
 			return rc;
 		if (tables_row_decode(tables_key_span(key), value, &found) != 0)
@@ -338,15 +427,16 @@ int tables_get_row(struct kv_txn *txn, enum tables_list list, struct span name,
 int tables_get_id(struct kv_txn *txn, const uint8_t id[UUID_BYTES], uint64_t *position,
 		  struct error *error)
 {
-	struct span value;
-	int rc = kv_get(txn, KV_EVENT_ID, span_of(id, UUID_BYTES), &value, error);
+	struct span key = span_of(id, UUID_BYTES);
+	struct kv_around around;
+	int rc = kv_find_around(txn, KV_EVENT_ID, key, &around, error);
 
 	if (rc != 0)
 		return rc;
-	uint64_t stored = value.size == 8 ? bytes_le64(value.data) : 0;
-	if (stored == 0)
+	if (!span_equal(around.after.key, key))
+		return check_absent(txn, KV_EVENT_ID, key, &around, error);
+	if (id_decode(key, around.after.value, position) != 0)
 		return tables_damage(txn->kv, error, "a row of table event_id");
-	*position = stored;
 	return 0;
 }
 

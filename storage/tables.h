@@ -3,7 +3,9 @@
  *
  *   meta         "state" → struct tables_state, "identity" → who this node is (below)
  *   block        u64 position of the first record → a block (block.h)
- *   event_id     16 bytes → u64 position; without the records of checkpoints (system.h), so that
+ *   event_id     16 bytes → u64: bits 0…43 the position, bits 44…62 the low bits of the XXH3-64 of the
+ *                key with the position as seed, bit 63 set. With bit 63 clear, as it was before there
+ *                was a checksum, it is the position alone. Without the records of checkpoints (system.h), so that
  *                dropping them changes no decision about ids
  *   time         u64 created of a record + 2^63 (so that it sorts), u64 its position → nothing;
  *                for the first record of those at positions 1 to 1,024, 1,025 to 2,048, …
@@ -124,13 +126,22 @@ void tables_identity_encode(const struct store_identity *identity, struct buffer
 int tables_identity_decode(struct span value, struct store_identity *identity);
 void tables_row_encode(struct span key, const struct tables_row *row, struct buffer *into);
 int tables_row_decode(struct span key, struct span value, struct tables_row *row);
+/* For table event_id. */
+void tables_id_encode(const uint8_t id[UUID_BYTES], uint64_t position, uint8_t value[8]);
 /* Append the checksum to a chunk; check it and take it off. */
 void tables_chunk_seal(struct span key, struct buffer *chunk);
 int tables_chunk_open(struct span key, struct span value, struct span *chunk);
 
-/* ---- lookups and writes: 0, -ENOENT, or an operating error with a message (-EBADMSG: damage) ---- */
+/*
+ * ---- lookups and writes: 0, -ENOENT, or an operating error with a message (-EBADMSG: damage) ----
+ *
+ * A key with a flipped bit looks as if it had never been there. So a lookup that finds nothing (of a name, an
+ * id, or in meta) looks at the two pairs between which the key would be: a damaged key that stands in its place does not fit
+ * its checksum, and where the way to that place is damaged, they do not lie on both sides of it.
+ */
 
 int tables_get_state(struct kv_txn *txn, struct tables_state *state, struct error *error);
+int tables_get_identity(struct kv_txn *txn, struct store_identity *identity, struct error *error);
 int tables_put_state(struct kv_txn *txn, const struct tables_state *state, struct error *error);
 /* *key is the row's key, or on -ENOENT the one that a new row would have. */
 int tables_get_row(struct kv_txn *txn, enum tables_list list, struct span name,

@@ -553,12 +553,11 @@ static int load_state(struct verify *verify)
 static int check_identity(struct verify *verify)
 {
 	struct store_identity identity;
-	struct span value;
-	int rc = kv_get(verify->txn, KV_META, span_of_string("identity"), &value, verify->error);
+	int rc = tables_get_identity(verify->txn, &identity, verify->error);
 
-	if (rc == 0 && tables_identity_decode(value, &identity) != 0)
+	if (rc == -EBADMSG)
 		problem(verify, "meta: the identity is damaged");
-	return rc == -ENOENT ? 0 : rc; /* a store that nobody has opened for a node has none */
+	return rc == -ENOENT || rc == -EBADMSG ? 0 : rc; /* a store that nobody has opened for a node has none */
 }
 
 static int check_all(struct verify *verify)

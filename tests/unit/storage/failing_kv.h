@@ -168,6 +168,18 @@ static inline int failing_get(struct kv_txn *txn, enum kv_table table, struct sp
 	return rc;
 }
 
+static inline int failing_around(struct kv_txn *txn, enum kv_table table, struct span key,
+				 struct kv_around *around, struct error *error)
+{
+	int rc = failing_now(txn->kv, false, "look around", error);
+
+	if (rc == 0)
+		rc = kv_find_around(failing_below(txn), table, key, around, error);
+	if (rc == 0)
+		failing_damage(txn->kv, &around->after.key, &around->after.value);
+	return rc;
+}
+
 static inline int failing_put(struct kv_txn *txn, enum kv_table table, struct span key,
 			      struct span value, bool append, struct error *error)
 {
@@ -231,6 +243,7 @@ static inline struct kv *failing_kv_new(struct kv *below, struct failing_plan *p
 		.commit = failing_commit,
 		.abort = failing_abort,
 		.get = failing_get,
+		.around = failing_around,
 		.put = failing_put,
 		.delete = failing_delete,
 		.cursor_open = failing_cursor_open,

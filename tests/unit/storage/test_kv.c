@@ -76,6 +76,23 @@ static void check_pair(const struct kv_pair *pair, const struct model_pair *expe
 	assert_memory_equal(pair->value.data, &expected->value, sizeof expected->value);
 }
 
+static void check_around(struct kv_txn *txn, const struct kv_model *model, struct span key,
+			 uint32_t at, bool is_there)
+{
+	struct kv_around around;
+	struct error error;
+
+	assert_ok(kv_find_around(txn, KV_TYPE, key, &around, &error));
+	if (at < model->count)
+		check_pair(&around.after, &model->pairs[at]);
+	else
+		assert_int_equal(around.after.key.size, 0);
+	if (!is_there && at > 0)
+		check_pair(&around.before, &model->pairs[at - 1]);
+	else
+		assert_int_equal(around.before.key.size, 0);
+}
+
 static void check_seeks(struct kv_txn *txn, const struct kv_model *model, uint64_t *seed)
 {
 	struct span none = span_of(NULL, 0);
@@ -102,6 +119,7 @@ static void check_seeks(struct kv_txn *txn, const struct kv_model *model, uint64
 			if (rc == 0)
 				check_pair(&pair, &model->pairs[at + 1]);
 		}
+		check_around(txn, model, wanted, at, equal);
 		uint32_t most = equal ? at : at - 1;
 		rc = kv_cursor_seek(cursor, KV_AT_MOST, wanted, &pair, &error);
 		assert_int_equal(rc, most < model->count ? 0 : -ENOENT);
@@ -297,7 +315,7 @@ static void a_full_disk_takes_nothing_until_there_is_room(void **state)
 	feed_place_close(&place);
 }
 
-static void a_flip_changes_one_bit_of_a_value(void **state)
+static void a_flip_changes_one_bit_of_a_key_or_a_value(void **state)
 {
 	struct feed_place place;
 	struct kv_txn *txn;
@@ -310,9 +328,10 @@ static void a_flip_changes_one_bit_of_a_value(void **state)
 
 	assert_int_equal(kv_memory_disk_flip(place.disk, 10), KV_TABLE_COUNT);
 	assert_int_equal(put_one(kv, "AAA"), 0);
-	assert_int_equal(kv_memory_disk_flip(place.disk, 24 + 9), KV_BLOCK);
+	assert_int_equal(kv_memory_disk_flip(place.disk, 32 + 8 + 9), KV_BLOCK);
+	assert_int_equal(kv_memory_disk_flip(place.disk, 1), KV_BLOCK);
 	assert_ok(kv_begin(kv, KV_READ, &txn, &error));
-	assert_ok(kv_get(txn, KV_BLOCK, span_of("k", 1), &value, &error));
+	assert_ok(kv_get(txn, KV_BLOCK, span_of("i", 1), &value, &error));
 	assert_true(span_equal_string(value, "ACA"));
 	kv_abort(txn);
 	kv_close(kv);
@@ -426,7 +445,7 @@ int main(void)
 		cmocka_unit_test(an_append_that_is_not_the_last_key_is_refused),
 		cmocka_unit_test(a_failing_commit_leaves_nothing),
 		cmocka_unit_test(a_full_disk_takes_nothing_until_there_is_room),
-		cmocka_unit_test(a_flip_changes_one_bit_of_a_value),
+		cmocka_unit_test(a_flip_changes_one_bit_of_a_key_or_a_value),
 		cmocka_unit_test(a_full_map_grows),
 		cmocka_unit_test(a_missing_store_is_not_made_by_chance),
 		cmocka_unit_test(a_file_cut_short_is_damage),
