@@ -90,6 +90,9 @@ enum sim_fault {
 	FAULT_FLIP_LOG,   /* a bit of the log flips at rest, or an open segment is cut by one */
 	FAULT_FLIP_STATE, /* the same, of libraft's metadata or snapshot */
 	FAULT_FLIP_STORE, /* the same, of the tables */
+	FAULT_ALL,        /* the processes of all nodes end */
+	FAULT_CHANGE, /* a change of members reaches nobody, or one node, whose leader then ends */
+	FAULT_LONELY, /* who has won the pre-vote is alone through several terms, and ends */
 	FAULT_COUNT,
 };
 #define SIM_KINDS_ALL ((UINT64_C(1) << FAULT_COUNT) - 1)
@@ -421,6 +424,7 @@ struct sim_node {
 	/* For the checks. */
 	raft_index seen_commit;
 	raft_term seen_term;
+	raft_term stood_term; /* in which it was a candidate, past the pre-vote */
 };
 
 void sim_node_boot(struct sim_node *node, bool witness);
@@ -507,8 +511,17 @@ bool sim_damage_met(struct sim_node *node, const struct error *error);
 
 void sim_nemesis_start(struct sim *sim);
 bool sim_nemesis_may(const struct sim *sim, enum sim_fault fault); /* the form of the seed has it */
-void sim_nemesis_leader(struct sim_node *node); /* it has just become one, or changed members */
-void sim_nemesis_calm(struct sim *sim);         /* heal everything */
+void sim_nemesis_calm(struct sim *sim);                            /* heal everything */
+/* False: too many are down. It starts again. */
+bool sim_nemesis_crash(struct sim_node *node, enum sim_fault fault);
+uint64_t sim_nemesis_while(struct sim *sim, uint64_t longest);
+
+/* ---- ambushes (sim_ambush.c): what strikes in a delicate moment, whenever it comes ---- */
+
+void sim_ambush_leader(struct sim_node *node);
+void sim_ambush_candidate(struct sim_node *node);
+/* This leader is about to change members, and that node's role. */
+void sim_ambush_change(struct sim_node *leader, const struct sim_node *changed);
 
 /* ---- checks (sim_check.c) ---- */
 

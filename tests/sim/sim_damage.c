@@ -91,7 +91,7 @@ static bool flip_state(struct sim_node *node)
 
 /* ---- the tables ---- */
 
-/* Not of a key: an entry that cannot be found any more looks like one that never was. */
+/* Of a key, too: then it looks as if it had never been there. */
 static bool flip_store(struct sim_node *node)
 {
 	struct kv_memory_disk *disk = node->store.disk;
@@ -101,7 +101,7 @@ static bool flip_store(struct sim_node *node)
 		table = kv_memory_disk_flip(disk, sim_random(node->sim));
 	if (table == KV_TABLE_COUNT)
 		return false;
-	sim_trace(node->sim, "node %u: a bit of a value of table %s flips", node->number,
+	sim_trace(node->sim, "node %u: a bit of a key or a value of table %s flips", node->number,
 		  kv_table_name(table));
 	return true;
 }

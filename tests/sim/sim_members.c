@@ -107,10 +107,11 @@ static bool change(struct sim_node *leader, struct sim_node *node, leader_change
 
 	request->data = leader;
 	leader->change = request;
+	sim_ambush_change(leader, node);
 	bool struck = make(leader, request, node) == 0;
 
 	if (struck) {
-		sim_nemesis_leader(leader);
+		sim_ambush_leader(leader);
 	} else {
 		leader->change = NULL;
 		memory_free(request);
@@ -142,13 +143,26 @@ static int change_at_will(struct sim_node *leader, struct raft_change *request,
 	return raft_assign(raft, request, server->id, RAFT_STANDBY, on_changed);
 }
 
+/* Mostly one that is on its way to become a voter: that takes three changes. */
+static struct sim_node *draw_member(const struct sim_node *leader)
+{
+	struct sim *sim = leader->sim;
+	const struct raft_configuration *configuration = &leader->raft->configuration;
+	unsigned number = (unsigned)sim_between(sim, 1, sim->node_count);
+
+	if (sim_chance(sim, 500))
+		number = sim->options.nodes + 1;
+	for (unsigned i = 0; i < configuration->n; i++)
+		if (configuration->servers[i].role != RAFT_VOTER && sim_chance(sim, 700))
+			number = (unsigned)configuration->servers[i].id;
+	return &sim->nodes[number];
+}
+
 static bool change_members(struct sim_node *leader)
 {
 	struct sim *sim = leader->sim;
-	struct sim_node *node = &sim->nodes[sim_between(sim, 1, sim->node_count)];
+	struct sim_node *node = draw_member(leader);
 
-	if (sim_chance(sim, 500))
-		node = &sim->nodes[sim->options.nodes + 1];
 	/* An operator looks after those. */
 	if (node->lost || (sim->lost != NULL && node->number == sim->node_count))
 		return false;

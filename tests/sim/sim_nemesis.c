@@ -32,6 +32,9 @@ const char *sim_fault_name(enum sim_fault fault)
 		[FAULT_FLIP_LOG] = "damaged log",
 		[FAULT_FLIP_STATE] = "damaged state",
 		[FAULT_FLIP_STORE] = "damaged table",
+		[FAULT_ALL] = "crash of all",
+		[FAULT_CHANGE] = "cut change",
+		[FAULT_LONELY] = "lonely candidate",
 	};
 
 	ASSERT(fault < FAULT_COUNT);
@@ -50,15 +53,16 @@ static struct sim_node *victim_of(struct sim *sim)
 	return &sim->nodes[number];
 }
 
-static uint64_t a_while(struct sim *sim, uint64_t longest)
+uint64_t sim_nemesis_while(struct sim *sim, uint64_t longest)
 {
 	return sim_between(sim, 20 * SIM_MS, sim_chance(sim, 700) ? longest / 6 : longest);
 }
 
 /* ---- nodes ---- */
 
-static bool strike_crash(struct sim *sim, struct sim_node *node, enum sim_fault fault)
+bool sim_nemesis_crash(struct sim_node *node, enum sim_fault fault)
 {
+	struct sim *sim = node->sim;
 	unsigned down = 0;
 
 	for (unsigned i = 1; i <= sim->node_count; i++)
@@ -70,33 +74,8 @@ static bool strike_crash(struct sim *sim, struct sim_node *node, enum sim_fault 
 		return false;
 	sim_node_crash(node, fault);
 	sim->outcome.faults[fault]--; /* counted by the caller */
-	sim_node_restart_in(node, a_while(sim, 3 * SIM_SECOND));
+	sim_node_restart_in(node, sim_nemesis_while(sim, 3 * SIM_SECOND));
 	return true;
-}
-
-static void run_fresh(struct sim *sim, struct sim_node *node, void *data)
-{
-	bool for_good = sim_chance(sim, 100);
-
-	(void)data;
-	if (sim->calm || !sim_node_leads(node) || !strike_crash(sim, node, FAULT_POWER))
-		return;
-	sim->outcome.faults[FAULT_FRESH]++;
-	if (!for_good || !sim_nemesis_may(sim, FAULT_LOST) || !sim_members_may_lose(sim, node))
-		return;
-	sim->outcome.faults[FAULT_LOST]++;
-	sim_members_lost(node);
-}
-
-/* What a new leader does first, and what it has just begun, are the delicate parts: let many end there. */
-void sim_nemesis_leader(struct sim_node *node)
-{
-	struct sim *sim = node->sim;
-	uint64_t longest = (sim_chance(sim, 500) ? 5 : 40) * SIM_MS;
-
-	if (!sim->calm && sim_chance(sim, sim->profile.weight[FAULT_FRESH]) &&
-	    sim_nemesis_may(sim, FAULT_FRESH))
-		sim_after(sim, sim_between(sim, 0, longest), "fresh", run_fresh, node, NULL);
 }
 
 static void run_resume(struct sim *sim, struct sim_node *node, void *data)
@@ -111,15 +90,33 @@ static bool strike_pause(struct sim *sim, struct sim_node *node)
 	if (node->state != NODE_RUNNING || node->paused)
 		return false;
 	node->paused = true;
-	sim_after(sim, a_while(sim, 3 * SIM_SECOND), "resume", run_resume, node, NULL);
+	sim_after(sim, sim_nemesis_while(sim, 3 * SIM_SECOND), "resume", run_resume, node, NULL);
 	return true;
+}
+
+/* As when a room loses its power, or a program is upgraded carelessly: all that they know is on their disks. */
+static bool strike_all(struct sim *sim)
+{
+	enum sim_fault fault = sim_chance(sim, 500) ? FAULT_CRASH : FAULT_POWER;
+	unsigned struck = 0;
+
+	for (unsigned i = 1; i <= sim->node_count; i++) {
+		struct sim_node *node = &sim->nodes[i];
+
+		if (node->state == NODE_DOWN || node->state == NODE_ABSENT)
+			continue;
+		sim_node_crash(node, fault);
+		sim_node_restart_in(node, sim_nemesis_while(sim, 500 * SIM_MS));
+		struck++;
+	}
+	return struck > 1;
 }
 
 /* ---- links ---- */
 
 static uint64_t until(struct sim *sim, uint64_t longest)
 {
-	return sim->now + a_while(sim, longest);
+	return sim->now + sim_nemesis_while(sim, longest);
 }
 
 static bool strike_cut(struct sim *sim, const struct sim_node *node, bool both)
@@ -206,7 +203,7 @@ static bool strike_lost(struct sim *sim, struct sim_node *node)
 {
 	if (!sim_members_may_lose(sim, node))
 		return false;
-	if (node->state != NODE_DOWN && !strike_crash(sim, node, FAULT_POWER))
+	if (node->state != NODE_DOWN && !sim_nemesis_crash(node, FAULT_POWER))
 		return false;
 	sim_members_lost(node);
 	return true;
@@ -216,7 +213,7 @@ static bool strike_lost(struct sim *sim, struct sim_node *node)
 static bool strike_flip(struct sim *sim, struct sim_node *node, enum sim_fault fault)
 {
 	if (!sim_members_may_lose(sim, node) || node->damaged ||
-	    !strike_crash(sim, node, FAULT_CRASH))
+	    !sim_nemesis_crash(node, FAULT_CRASH))
 		return false;
 	return sim_damage_flip(node, fault);
 }
@@ -268,7 +265,9 @@ static bool strike(struct sim *sim, struct sim_node *node, enum sim_fault fault)
 	switch (fault) {
 	case FAULT_CRASH:
 	case FAULT_POWER:
-		return strike_crash(sim, node, fault);
+		return sim_nemesis_crash(node, fault);
+	case FAULT_ALL:
+		return strike_all(sim);
 	case FAULT_ISOLATE:
 		sim_cut_isolate(sim, node, until(sim, 3 * SIM_SECOND));
 		return true;
@@ -305,13 +304,14 @@ bool sim_fault_is_delayed(enum sim_fault fault)
 {
 	return fault == FAULT_TORN_STATE || fault == FAULT_FRESH || fault == FAULT_TRANSFER ||
 	       fault == FAULT_MEMBER || fault == FAULT_COMMIT || fault == FAULT_WRITE ||
-	       fault == FAULT_FULL;
+	       fault == FAULT_FULL || fault == FAULT_CHANGE || fault == FAULT_LONELY;
 }
 
-/* Some come by themselves: torn states (sim_disk.c), the ends of fresh leaders, late messages. */
+/* Some come by themselves: torn states (sim_disk.c), late messages, ambushes (sim_ambush.c). */
 static unsigned weight_of(const struct sim *sim, unsigned fault)
 {
-	if (fault == FAULT_TORN_STATE || fault == FAULT_FRESH || fault == FAULT_LATE)
+	if (fault == FAULT_TORN_STATE || fault == FAULT_FRESH || fault == FAULT_LATE ||
+	    fault == FAULT_CHANGE || fault == FAULT_LONELY)
 		return 0;
 	return sim->profile.weight[fault];
 }

@@ -220,7 +220,7 @@ static void on_became_leader(void *arg, uint64_t term)
 
 	if (!marker || sim_client_propose_marker(node, term))
 		node->leader_term = term;
-	sim_nemesis_leader(node);
+	sim_ambush_leader(node);
 }
 
 static void make_guard(struct sim_node *node)
@@ -504,6 +504,8 @@ void sim_node_after(struct sim_node *node)
 		return;
 	}
 	sim_check_node(node);
+	if (node->raft->state == RAFT_CANDIDATE && !node->raft->candidate_state.in_pre_vote)
+		sim_ambush_candidate(node);
 	if (!sim_node_leads(node) && !barrier_is_idle(&node->barrier))
 		barrier_drop(&node->barrier);
 	if (node->store.pull.wanted && !node->witness)

@@ -74,7 +74,8 @@ static void draw_faults(struct sim *sim, struct sim_profile *profile)
 		[FAULT_MEMBER] = 60,    [FAULT_COMMIT] = 30,    [FAULT_RING] = 40,
 		[FAULT_FULL] = 20,      [FAULT_LOW] = 20,       [FAULT_JUMP] = 30,
 		[FAULT_RATE] = 40,      [FAULT_LOST] = 8,       [FAULT_FLIP_LOG] = 8,
-		[FAULT_FLIP_STATE] = 8, [FAULT_FLIP_STORE] = 8,
+		[FAULT_FLIP_STATE] = 8, [FAULT_FLIP_STORE] = 8, [FAULT_ALL] = 15,
+		[FAULT_CHANGE] = 400,   [FAULT_LONELY] = 300,
 	};
 
 	profile->nemesis_interval = PICK(sim, 200, 450, 900) * SIM_MS;
