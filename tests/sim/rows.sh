@@ -29,13 +29,13 @@ first_seed() {
 	echo "# $row: none of $runs seeds fails without it"
 }
 
-for row in clamp commit serial jump failstop elect payload memory; do
+for row in clamp commit serial jump vote failstop elect payload memory; do
 	first_seed "$row" 3 ""
 done
 first_seed flow 5 ""
 first_seed barrier 3 "$elections"
 first_seed hold 3 "$elections"
-first_seed vote 5 "$elections"
 first_seed batch 3 "$short 'crash,slow links,paused node,reset'"
-first_seed members 3 "$short 'crash,fresh leader,member change,lost disk'"
+first_seed members 5 ""
+first_seed members 3 ""
 [ "$missing" -eq 0 ]

@@ -114,6 +114,7 @@ struct sim_profile {
 	bool markers;             /* new leaders propose a term marker, as our replica does */
 	uint64_t nemesis_interval;
 	size_t in_flight_bytes;
+	size_t socket_bytes; /* of what was sent to a node: it is on its way, whatever becomes of it */
 	bool tells_commit; /* leaders do not leave news of a commit to the next heartbeat */
 	/* Out of 1000: how often the nemesis chooses each (enum sim_fault). */
 	unsigned weight[FAULT_COUNT];

@@ -312,18 +312,26 @@ void sim_disk_cancel(struct sim_node *node)
 
 /* ---- raft_io ---- */
 
+/* raft_uv loads what was written at once into one piece of memory: let these be so many entries. */
+#define LOADED_TOGETHER 8
+
 static void load_entries(const struct sim_disk *disk, struct raft_entry **entries)
 {
-	size_t bytes = 8, at = 0;
-
-	for (size_t i = 0; i < disk->count; i++)
-		bytes += disk->entries[i].size;
-	uint8_t *batch = raft_malloc(bytes);
+	uint8_t *batch = NULL;
+	size_t at = 0;
 
 	*entries = raft_malloc(disk->count * sizeof **entries);
 	for (size_t i = 0; i < disk->count; i++) {
 		const struct sim_entry *entry = &disk->entries[i];
 
+		if (i % LOADED_TOGETHER == 0) {
+			size_t bytes = 8;
+
+			for (size_t j = i; j < disk->count && j < i + LOADED_TOGETHER; j++)
+				bytes += disk->entries[j].size;
+			batch = raft_malloc(bytes);
+			at = 0;
+		}
 		memcpy(batch + at, entry->data, entry->size);
 		(*entries)[i] = (struct raft_entry){
 			.term = entry->term,

@@ -12,7 +12,6 @@
 
 #include <string.h>
 
-#define SOCKET_BYTES   (64 * 1024)
 #define FRAME_BYTES    (128 * 1024)
 #define RETRY_US       (20 * SIM_MS)
 #define CONNECTION_US  (5 * SIM_SECOND)
@@ -274,7 +273,7 @@ static int io_send(struct raft_io *io, struct raft_io_send *request,
 	link->queued_bytes += copy->bytes;
 	link->unsent_bytes += copy->bytes;
 	add_unsent(node, copy);
-	if (link->queued_bytes <= SOCKET_BYTES)
+	if (link->queued_bytes <= sim->profile.socket_bytes)
 		finish_send(sim, copy, 0, sim_between(sim, 10, 200));
 	/* Answers are small, and as many as there were requests: after a stall they come at once. */
 	if (message->type == RAFT_IO_APPEND_ENTRIES)

@@ -34,6 +34,8 @@ static void draw_raft(struct sim *sim, struct sim_profile *profile)
 	/* The guard must be enough without them, too. */
 	profile->markers = sim_chance(sim, 500);
 	profile->in_flight_bytes = PICK(sim, 32 * 1024, 256 * 1024);
+	/* With little room in sockets, messages and what they refer to last long. */
+	profile->socket_bytes = sim->options.seed % 3 == 0 ? 1 * KIB : 64 * KIB;
 	profile->tells_commit = sim->options.seed % 4 >= 2;
 }
 

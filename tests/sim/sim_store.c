@@ -378,7 +378,6 @@ bool sim_store_open(struct sim_node *node)
 	if (store->disk == NULL)
 		store->disk = kv_memory_disk_new();
 	kv_memory_disk_calm(store->disk);
-	kv_memory_disk_fill(store->disk, node->disk.full_until > node->sim->now);
 	store->failing = false;
 	options.kv = kv_memory_open(store->disk);
 	rc = store_open(&store->store, &options, &error);
@@ -390,6 +389,8 @@ bool sim_store_open(struct sim_node *node)
 	if (store_get_identity(store->store, &stored, &error) != 0)
 		rc = store_set_identity(store->store, &identity, &error);
 	ASSERT(rc == 0);
+	/* A node whose disk is full when it first starts would only refuse to. */
+	kv_memory_disk_fill(store->disk, node->disk.full_until > node->sim->now);
 	store_get_status(store->store, &status);
 	node->sim->outcome.seen[SEEN_PULL_AGAIN] += status.ingesting;
 	node->clock.wall_ns = (int64_t)sim_between(node->sim, 0, 2000000000) - 1000000000;

@@ -14,6 +14,7 @@
 
 #include <ftw.h>
 #include <netinet/in.h>
+#include <signal.h>
 #include <sys/socket.h>
 #include <uv.h>
 
@@ -264,6 +265,7 @@ static inline void cluster_stop(struct cluster *cluster, uint64_t id, uint64_t g
 static inline void cluster_init(struct cluster *cluster, uint32_t initial)
 {
 	memset(cluster, 0, sizeof *cluster);
+	signal(SIGPIPE, SIG_IGN); /* as a node does */
 	log_set_level(getenv("TEST_LOG") != NULL ? LOG_LEVEL_INFO : LOG_LEVEL_ERROR);
 	cluster->election_timeout_ms = 500;
 	cluster->log_retained_bytes = 48 * MIB;
