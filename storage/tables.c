@@ -312,8 +312,8 @@ static int put_identity(struct kv_txn *txn, void *arg, struct error *error)
 
 	buffer_init(&value);
 	tables_identity_encode(identity, &value);
-	int rc =
-		kv_put(txn, KV_META, span_of_string(IDENTITY_KEY), buffer_span(&value), false, error);
+	int rc = kv_put(txn, KV_META, span_of_string(IDENTITY_KEY), buffer_span(&value), false,
+			error);
 	buffer_close(&value);
 	return rc;
 }

@@ -557,7 +557,9 @@ static int check_identity(struct verify *verify)
 
 	if (rc == -EBADMSG)
 		problem(verify, "meta: the identity is damaged");
-	return rc == -ENOENT || rc == -EBADMSG ? 0 : rc; /* a store that nobody has opened for a node has none */
+	return rc == -ENOENT || rc == -EBADMSG
+		       ? 0
+		       : rc; /* a store that nobody has opened for a node has none */
 }
 
 static int check_all(struct verify *verify)
