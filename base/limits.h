@@ -51,6 +51,9 @@
 #define LIMIT_SUBSCRIPTIONS      16384u     /* of one connection */
 
 /* Reads, subscriptions, catching up. */
+#define LIMIT_AT_ONCE_RECORDS            256u       /* of one page that the loop makes itself ... */
+#define LIMIT_AT_ONCE_BYTES              (64 * KIB) /* ... and in all of one turn of the loop ... */
+#define LIMIT_AT_ONCE_TURN_BYTES         (256 * KIB)
 #define LIMIT_READ_BYTES                 (LIMIT_MESSAGE_BYTES - 64 * KIB)
 #define LIMIT_SESSION_READS              64u         /* of one session on their way at once ... */
 #define LIMIT_SESSION_READ_BYTES         (32 * MIB)  /* ... and what their pages may come to */

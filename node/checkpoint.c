@@ -221,7 +221,7 @@ static void answer_absent(struct reading *reading)
 	buffer_close(&error);
 }
 
-static const struct reading_kind get_kind = {run_get, answer_absent, true};
+static const struct reading_kind get_kind = {run_get, answer_absent, true, NULL};
 
 void method_checkpoint_get(struct request *request)
 {
@@ -335,7 +335,7 @@ static int run_list(struct reading *reading, struct store *store)
 	return rc == -ENOENT ? -EBADMSG : rc; /* an empty list is a list */
 }
 
-static const struct reading_kind list_kind = {run_list, NULL, false};
+static const struct reading_kind list_kind = {run_list, NULL, false, NULL};
 
 static bool get_name(struct request *request, const char *argument, struct span *name)
 {

@@ -24,7 +24,7 @@ static int run_count(struct reading *reading, struct store *store)
 	return 0;
 }
 
-static const struct reading_kind count_kind = {run_count, NULL, false};
+static const struct reading_kind count_kind = {run_count, NULL, false, NULL};
 
 void method_count(struct request *request)
 {
@@ -54,7 +54,7 @@ static int run_position_at(struct reading *reading, struct store *store)
 	return 0;
 }
 
-static const struct reading_kind position_at_kind = {run_position_at, NULL, false};
+static const struct reading_kind position_at_kind = {run_position_at, NULL, false, NULL};
 
 static bool get_time(struct reading *reading)
 {

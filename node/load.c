@@ -87,7 +87,7 @@ static int run_load(struct reading *reading, struct store *store)
 	return rc;
 }
 
-static const struct reading_kind load_kind = {run_load, reading_answer_no_stream, true};
+static const struct reading_kind load_kind = {run_load, reading_answer_no_stream, true, NULL};
 
 void method_load(struct request *request)
 {

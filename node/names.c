@@ -88,7 +88,7 @@ static int run_names(struct reading *reading, struct store *store)
 	return rc == -ENOENT ? -EBADMSG : rc; /* an empty list is a list */
 }
 
-static const struct reading_kind names_kind = {run_names, NULL, false};
+static const struct reading_kind names_kind = {run_names, NULL, false, NULL};
 
 static bool get_name(struct request *request, const char *argument, struct span *name)
 {

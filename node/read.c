@@ -57,6 +57,14 @@ void result_state(struct buffer *into, const struct stream_status *status)
 	result_u64(into, "first_version", status->first_version);
 }
 
+static void end_stream_page(struct reading *reading, struct page *page,
+			    const struct stream_status *status)
+{
+	result_state(&page->records, status);
+	result_place(&page->records, page);
+	result_page_end(reading, page, 7);
+}
+
 static int run_stream(struct reading *reading, struct store *store)
 {
 	struct page page = {0};
@@ -71,10 +79,23 @@ static int run_stream(struct reading *reading, struct store *store)
 		buffer_close(&page.records);
 		return rc;
 	}
-	result_state(&page.records, &status);
-	result_place(&page.records, &page);
-	result_page_end(reading, &page, 7);
+	end_stream_page(reading, &page, &status);
 	return 0;
+}
+
+static bool run_stream_at_once(struct reading *reading, struct store *store)
+{
+	struct page page = {0};
+	struct stream_status status;
+
+	result_page_begin(reading, &page);
+	if (!store_read_stream_at_once(store, reading->stream, &reading->range, &page, &status) ||
+	    status.state == STREAM_NONE) {
+		pages_give(reader_pages(reading->reader), &page.records);
+		return false;
+	}
+	end_stream_page(reading, &page, &status);
+	return true;
 }
 
 /*
@@ -201,13 +222,14 @@ static void answer_no_event(struct reading *reading)
 			      span_of_string("event"));
 }
 
-static const struct reading_kind stream_kind = {run_stream, reading_answer_no_stream, true};
-static const struct reading_kind all_kind = {run_all, NULL, false};
-static const struct reading_kind raw_kind = {run_raw, NULL, false};
-static const struct reading_kind info_kind = {run_info, reading_answer_no_stream, true};
-static const struct reading_kind position_kind = {run_position, answer_no_event, true};
-static const struct reading_kind id_kind = {run_id, answer_no_event, true};
-static const struct reading_kind version_kind = {run_version, answer_no_event, true};
+static const struct reading_kind stream_kind = {run_stream, reading_answer_no_stream, true,
+						run_stream_at_once};
+static const struct reading_kind all_kind = {run_all, NULL, false, NULL};
+static const struct reading_kind raw_kind = {run_raw, NULL, false, NULL};
+static const struct reading_kind info_kind = {run_info, reading_answer_no_stream, true, NULL};
+static const struct reading_kind position_kind = {run_position, answer_no_event, true, NULL};
+static const struct reading_kind id_kind = {run_id, answer_no_event, true, NULL};
+static const struct reading_kind version_kind = {run_version, answer_no_event, true, NULL};
 
 /* ---- arguments ---- */
 

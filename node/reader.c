@@ -43,6 +43,7 @@ struct reader {
 	struct reading *gathered_first,
 		*gathered_last; /* brief ones, started in this turn of the loop */
 	uint32_t gathered;      /* fewer than TURN_READS */
+	size_t at_once_bytes;   /* answered by the loop itself in this turn */
 	struct reader_status status;
 };
 
@@ -310,6 +311,7 @@ static void on_turn_end(uv_prepare_t *prepare)
 {
 	struct reader *reader = prepare->data;
 
+	reader->at_once_bytes = 0;
 	if (reader->gathered_first != NULL)
 		submit_gathered(reader);
 }
@@ -376,8 +378,31 @@ static void on_done(struct node_post *post)
 	}
 }
 
+/*
+ * What is in memory takes less time than waking a worker. A turn of the loop does not do much of it, so that
+ * the rest is not held up, and others' processors are used.
+ */
+static bool answer_at_once(struct reading *reading)
+{
+	struct reader *reader = reading->reader;
+	const struct session *session = reading->request->session;
+
+	if (reading->kind->run_at_once == NULL ||
+	    reader->at_once_bytes >= LIMIT_AT_ONCE_TURN_BYTES || session_is_pressed(session) ||
+	    session_unsent(session) >= session_unsent_max(session) ||
+	    !reading->kind->run_at_once(reading, reader->node->store))
+		return false;
+	reader->at_once_bytes += reading->result.size;
+	reader->status.waiting--;
+	reading_answer(reading);
+	reading_free(reading);
+	return true;
+}
+
 static void reading_enter_lane(struct reading *reading)
 {
+	if (answer_at_once(reading))
+		return;
 	struct lane *lane = lane_of(reading->reader, reading->request->session);
 
 	lane_add(lane, reading);

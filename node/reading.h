@@ -33,6 +33,9 @@ struct reading_kind {
 		struct reading *reading); /* on the loop; NULL: there is always something */
 	/* Usually done in some microseconds, never READING_AGAIN: may share a worker's turn with others. */
 	bool brief;
+	/* On the loop: what run() would come to, when that is small and in memory; false: it is not. May be
+	 * NULL. */
+	bool (*run_at_once)(struct reading *reading, struct store *store);
 };
 
 enum reading_place { READING_WAITS, READING_IN_LANE, READING_RUNS };

@@ -77,7 +77,7 @@ static void answer_absent(struct reading *reading)
 	buffer_close(&error);
 }
 
-static const struct reading_kind get_kind = {run_get, answer_absent, false};
+static const struct reading_kind get_kind = {run_get, answer_absent, false, NULL};
 
 void method_snapshot_get(struct request *request)
 {

@@ -27,9 +27,13 @@ static void step(struct reading_stream *reading)
 
 static void take_versions_from_tail(struct reading_stream *reading)
 {
+	struct tail_versions versions;
+
+	if (done_stream(reading))
+		return;
+	tail_open_versions(&reading->store->tail, reading->name, &versions);
 	while (!done_stream(reading)) {
-		const struct tail_record *record =
-			tail_find_version(&reading->store->tail, reading->name, reading->version);
+		const struct tail_record *record = tail_version(&versions, reading->version);
 
 		if (record == NULL ||
 		    !filling_add(&reading->filling, span_of(record->bytes, record->size)))
@@ -266,6 +270,19 @@ static int read_settled(struct reading_stream *reading, bool *settled, struct er
 	return rc;
 }
 
+static void end_page(const struct reading_stream *reading, struct stream_status *status)
+{
+	const struct stream_facts *facts = &reading->facts;
+	struct page *page = reading->filling.page;
+
+	page->next = reading->version;
+	page->end = facts->version == 0 ||
+		    (reading->filling.range->backward
+			     ? reading->version == 0 || reading->version < facts->first_version
+			     : reading->version > facts->version);
+	tell_status(facts, page->head, status);
+}
+
 int store_read_stream(struct store *store, struct span stream, const struct read_range *range,
 		      struct page *page, struct stream_status *status, struct error *error)
 {
@@ -286,13 +303,62 @@ int store_read_stream(struct store *store, struct span stream, const struct read
 		settled = page->count > 0 || !is_outdated(&reading);
 	}
 	pthread_rwlock_unlock(&store->tail.lock);
-	page->next = reading.version;
-	page->end = reading.facts.version == 0 ||
-		    (range->backward
-			     ? reading.version == 0 || reading.version < reading.facts.first_version
-			     : reading.version > reading.facts.version);
-	tell_status(&reading.facts, page->head, status);
+	end_page(&reading, status);
 	return rc;
+}
+
+/* ---- at once ---- */
+
+/* Whether the page lies in the tail as a whole; then it is taken, unless it proves large. */
+static bool take_at_once(struct reading_stream *reading)
+{
+	const struct read_range *range = reading->filling.range;
+	const struct page *page = reading->filling.page;
+	struct tail_versions versions;
+
+	if (done_stream(reading))
+		return true;
+	uint64_t left = range->backward ? reading->version - reading->facts.first_version
+					: reading->facts.version - reading->version;
+	uint64_t count = left < range->limit ? left + 1 : range->limit;
+
+	tail_open_versions(&reading->store->tail, reading->name, &versions);
+	if (count > LIMIT_AT_ONCE_RECORDS ||
+	    tail_version(&versions, range->backward ? reading->version - (count - 1)
+						    : reading->version) == NULL)
+		return false;
+	while (!done_stream(reading)) {
+		const struct tail_record *record = tail_version(&versions, reading->version);
+		size_t used = page->records.size - reading->filling.start;
+
+		if (record == NULL || used + record->size > LIMIT_AT_ONCE_BYTES)
+			return false;
+		if (!filling_add(&reading->filling, span_of(record->bytes, record->size)))
+			return true;
+		step(reading);
+	}
+	return true;
+}
+
+bool store_read_stream_at_once(struct store *store, struct span stream,
+			       const struct read_range *range, struct page *page,
+			       struct stream_status *status)
+{
+	struct reading_stream reading = {
+		.store = store, .name = stream, .filling = filling_begin(range, page)};
+	bool taken = false;
+
+	if (system_is_checkpoint_stream(stream) || pthread_rwlock_tryrdlock(&store->tail.lock) != 0)
+		return false;
+	if (tail_find_stream(&store->tail, stream, &reading.facts)) {
+		page->head = store->head.position;
+		reading.version = first_version(range, &reading.facts);
+		taken = take_at_once(&reading);
+	}
+	pthread_rwlock_unlock(&store->tail.lock);
+	if (taken)
+		end_page(&reading, status);
+	return taken;
 }
 
 int store_stream_status(struct store *store, struct span stream, struct stream_status *status,

@@ -152,6 +152,13 @@ struct stream_status {
 int store_read_stream(struct store *store, struct span stream, const struct read_range *range,
 		      struct page *page, struct stream_status *status, struct error *error);
 /*
+ * The same for a page that is small and in memory, without waiting for a lock: true. Else false, whatever the
+ * page holds then, and nothing is known.
+ */
+bool store_read_stream_at_once(struct store *store, struct span stream,
+			       const struct read_range *range, struct page *page,
+			       struct stream_status *status);
+/*
  * with_system: records of `$` streams too. Without them a page can be empty and yet not the end, when
  * LIMIT_SCAN_RECORDS were skipped: go on from `next`.
  */

@@ -555,23 +555,35 @@ bool tail_find_stream(const struct tail *tail, struct span name, struct stream_f
 	return true;
 }
 
-static const struct tail_record *find_version_in(const struct tail_generation *generation,
-						 struct span name, uint64_t version)
+void tail_open_versions(const struct tail *tail, struct span name, struct tail_versions *versions)
 {
-	const struct tail_stream *stream = find_stream(generation, name);
+	const struct tail_generation *generations[2] = {tail->active, tail->frozen};
 
-	if (stream == NULL || version < stream->first_version ||
-	    version - stream->first_version >= stream->list.count)
-		return NULL;
-	return &generation->records[tail_places(&stream->list)[version - stream->first_version]];
+	for (int i = 0; i < 2; i++) {
+		versions->generations[i] = generations[i];
+		versions->streams[i] =
+			generations[i] != NULL ? find_stream(generations[i], name) : NULL;
+	}
+}
+
+const struct tail_record *tail_version(const struct tail_versions *versions, uint64_t version)
+{
+	for (int i = 0; i < 2; i++) {
+		const struct tail_stream *stream = versions->streams[i];
+
+		if (stream != NULL && version >= stream->first_version &&
+		    version - stream->first_version < stream->list.count)
+			return &versions->generations[i]->records[tail_places(
+				&stream->list)[version - stream->first_version]];
+	}
+	return NULL;
 }
 
 const struct tail_record *tail_find_version(const struct tail *tail, struct span name,
 					    uint64_t version)
 {
-	const struct tail_record *record = find_version_in(tail->active, name, version);
+	struct tail_versions versions;
 
-	if (record == NULL && tail->frozen != NULL)
-		record = find_version_in(tail->frozen, name, version);
-	return record;
+	tail_open_versions(tail, name, &versions);
+	return tail_version(&versions, version);
 }

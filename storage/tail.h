@@ -144,6 +144,14 @@ void tail_prefetch_id(const struct tail *tail, const uint8_t id[UUID_BYTES]);
 void tail_prefetch_stream(const struct tail *tail, uint64_t hash, enum map_step step);
 /* What is known of the stream at the head; false when no record of it is in the tail. */
 bool tail_find_stream(const struct tail *tail, struct span name, struct stream_facts *facts);
+/* A stream's records in the tail, looked up once for several versions. Under the lock. */
+struct tail_versions {
+	const struct tail_generation *generations[2];
+	const struct tail_stream *streams[2]; /* NULL: it has none there */
+};
+void tail_open_versions(const struct tail *tail, struct span name, struct tail_versions *versions);
+/* NULL: it is not in the tail. */
+const struct tail_record *tail_version(const struct tail_versions *versions, uint64_t version);
 /* The record with that version of a stream; NULL when it is not in the tail. */
 const struct tail_record *tail_find_version(const struct tail *tail, struct span name,
 					    uint64_t version);

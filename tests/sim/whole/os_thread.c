@@ -182,6 +182,17 @@ int pthread_rwlock_rdlock(pthread_rwlock_t *lock)
 	return 0;
 }
 
+int pthread_rwlock_tryrdlock(pthread_rwlock_t *lock)
+{
+	struct lock *own = (struct lock *)(void *)lock;
+
+	os_preempt();
+	if (own->writer > 0 || own->writers_waiting > 0)
+		return EBUSY;
+	own->readers++;
+	return 0;
+}
+
 int pthread_rwlock_wrlock(pthread_rwlock_t *lock)
 {
 	struct lock *own = (struct lock *)(void *)lock;

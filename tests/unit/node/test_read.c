@@ -517,12 +517,50 @@ static void a_node_can_end_before_its_workers_hear_of_a_read(void **state)
 	(void)state;
 	fill();
 	for (int i = 0; i < 3; i++)
-		client_send(&client, "read_stream",
+		client_send(&client, "stream_info",
 			    params_format(&params, "{ss", 1, "stream", "a"));
 	reader_get_status(harness.node.reader, &status);
 	assert_int_equal(status.running, 3);
 	client_close(&client);
 	client.session = NULL;
+}
+
+/* A turn of the loop does not do much of it; what does not lie in memory as a whole is for workers. */
+static void what_is_small_and_in_memory_is_answered_at_once(void **state)
+{
+	static const uint32_t sizes[] = {100, LIMIT_AT_ONCE_RECORDS, LIMIT_AT_ONCE_RECORDS + 1};
+	struct reader_status status;
+	uint32_t running = 0;
+
+	(void)state;
+	store_append(harness.node.store, ++harness.index, "flushed", 10, 10);
+	harness_flush(&harness);
+	store_append(harness.node.store, ++harness.index, "large", 20, 8000);
+	store_append(harness.node.store, ++harness.index, "middle", 50, 1000);
+	for (size_t i = 0; i < COUNT_OF(sizes); i++) {
+		char stream[16];
+
+		snprintf(stream, sizeof stream, "s%zu", i);
+		store_append(harness.node.store, ++harness.index, stream, sizes[i], 10);
+		client_send(&client, "read_stream",
+			    params_format(&params, "{ss", 1, "stream", stream));
+		reader_get_status(harness.node.reader, &status);
+		running += sizes[i] > LIMIT_AT_ONCE_RECORDS;
+		assert_int_equal(status.running, running);
+	}
+	client_send(&client, "read_stream", params_format(&params, "{ss", 1, "stream", "flushed"));
+	client_send(&client, "read_stream", params_format(&params, "{ss", 1, "stream", "large"));
+	reader_get_status(harness.node.reader, &status);
+	assert_int_equal(status.running, running + 2);
+	for (uint32_t i = 0; i < 2 * LIMIT_AT_ONCE_TURN_BYTES / 50000; i++)
+		client_send(&client, "read_stream",
+			    params_format(&params, "{ss", 1, "stream", "middle"));
+	reader_get_status(harness.node.reader, &status);
+	assert_in_range(status.running, running + 2 + 3, running + 2 + 7);
+	harness_settle(&harness);
+	reader_get_status(harness.node.reader, &status);
+	assert_int_equal(status.running + status.waiting, 0);
+	assert_int_equal(status.reads, 5 + 2 * LIMIT_AT_ONCE_TURN_BYTES / 50000);
 }
 
 /* Others hold so much that each has less, and smaller pages; who reads goes on, who does not, waits. */
@@ -641,6 +679,7 @@ int main(void)
 		TEST(large_pages_come_whole_beside_other_answers),
 		TEST(brief_reads_of_one_turn_are_answered_each),
 		TEST(a_node_can_end_before_its_workers_hear_of_a_read),
+		TEST(what_is_small_and_in_memory_is_answered_at_once),
 		TEST(while_the_node_holds_too_much_each_session_has_less),
 		TEST(names_may_begin_with_a_dash),
 		TEST(a_session_can_go_with_reads_in_every_place),

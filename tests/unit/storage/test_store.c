@@ -33,6 +33,7 @@ struct model {
 	bool replaying;
 	uint32_t told;
 	uint32_t successes, duplicates, conflicts, violations;
+	uint32_t at_once, not_at_once;
 };
 
 static uint64_t roll(struct model *model, uint64_t sides)
@@ -509,6 +510,29 @@ static void check_read_all(struct model *model)
 	buffer_close(&page.records);
 }
 
+/* What is read at once, if it is, is what is read otherwise. */
+static void check_read_at_once(struct model *model, struct span name,
+			       const struct read_range *range, const struct page *wanted,
+			       const struct stream_status *wanted_status)
+{
+	struct stream_status status;
+	struct page page;
+
+	buffer_init(&page.records);
+	if (store_read_stream_at_once(model->store, name, range, &page, &status)) {
+		model->at_once += page.count > 1;
+		assert_true(span_equal(buffer_span(&page.records), buffer_span(&wanted->records)));
+		assert_int_equal(page.count, wanted->count);
+		assert_int_equal(page.next, wanted->next);
+		assert_int_equal(page.end, wanted->end);
+		assert_int_equal(page.head, wanted->head);
+		assert_memory_equal(&status, wanted_status, sizeof status);
+	} else {
+		model->not_at_once++;
+	}
+	buffer_close(&page.records);
+}
+
 static void check_read_stream(struct model *model)
 {
 	static struct span wanted[EVENTS_MAX];
@@ -523,6 +547,7 @@ static void check_read_stream(struct model *model)
 	buffer_init(&page.records);
 	assert_ok(store_read_stream(model->store, stream_name(model, stream), &range, &page,
 				    &status, &error));
+	check_read_at_once(model, stream_name(model, stream), &range, &page, &status);
 	assert_int_equal(status.version, version);
 	assert_int_equal(status.count, version);
 	assert_int_equal(status.state, version > 0 ? STREAM_LIVE : STREAM_NONE);
@@ -665,6 +690,7 @@ static void run_model(bool in_memory, uint64_t seed, uint32_t steps)
 	check_whole(model);
 	assert_true(model->successes > steps / 2 && model->duplicates > 0);
 	assert_true(model->conflicts > 0 && model->violations > 0);
+	assert_true(model->at_once > 2 && model->not_at_once > 20);
 	store_close(model->store);
 	feed_place_close(&model->place);
 	for (uint32_t i = 0; i < model->count; i++)
