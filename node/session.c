@@ -167,7 +167,7 @@ static void write_page_header(uint8_t *at, uint32_t msgid)
 /* Memory that is nearly empty should not wait for a client that does not read. */
 static bool is_worth_taking(const struct buffer *page)
 {
-	return page->size > COPIED_BYTES && page->size >= page->capacity / 4;
+	return page->size > COPIED_BYTES && page->size >= page->capacity / 2;
 }
 
 void session_answer_page(struct session *session, uint32_t msgid, struct buffer *page)
