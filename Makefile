@@ -180,6 +180,7 @@ help:
 	@echo "make fuzz       every fuzz target              FUZZ_SECONDS=60 FUZZ='fuzz_wire …'"
 	@echo "make lint       dependencies, format, function length    make format"
 	@echo "make asan|tsan  unit tests, simulator and system tests under a sanitizer"
+	@echo "make valgrind   unit tests, a node and the tool at work, under memcheck   ARGS='--only base/test_buffer,system'"
 	@echo "make cov        which branches the tests take; build/cov/index.html"
 	@echo "make install    DESTDIR=, PREFIX=/usr/local"
 	@echo "make deps       install the Debian packages that are missing"

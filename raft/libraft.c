@@ -1,7 +1,9 @@
 #include "raft/libraft.h"
 
 #include "base/assert.h"
+#include "base/limits.h"
 #include "base/memory.h"
+#include "raft/endpoint.h"
 #include "raft/log_files.h"
 
 #include <dlfcn.h>
@@ -14,12 +16,22 @@
 #include <unistd.h>
 #include <uv.h>
 
+#define ZEROED_BYTES_MAX 8192u
+
+/* The largest configuration: for each member an id, an address, a role; a byte, the number of members, padding. */
+static_assert(LIMIT_MEMBERS * (8 + ENDPOINT_TEXT_BYTES + 1) + 1 + 8 + 7 <= ZEROED_BYTES_MAX,
+	      "a configuration begins as zeros");
+
 /* ---- memory ---- */
 
+/*
+ * libraft never sets the content of a barrier, nor the padding of a configuration: both are written to disk and sent
+ * to peers. So what is as small as they are begins as zeros, not as what was in memory before.
+ */
 static void *heap_malloc(void *data, size_t size)
 {
 	(void)data;
-	return memory_alloc(size);
+	return size <= ZEROED_BYTES_MAX ? memory_zeroed(1, size) : memory_alloc(size);
 }
 
 static void heap_free(void *data, void *block)
