@@ -59,9 +59,12 @@ static bool slot_is_whole(const uint8_t *slot)
 static void read_notes(const struct hardstate_file *file, struct hardstate *state)
 {
 	for (int i = 0; i < 2; i++) {
-		const uint8_t *note = file->notes + i * NOTE_BYTES;
+		uint8_t *note = file->notes + i * NOTE_BYTES;
 		uint64_t synced = bytes_le64(note + 16);
 
+		/* Of a slot that is damaged; its number comes again, with the next save. */
+		if (bytes_le64(note) > file->sequence)
+			memset(note, 0, NOTE_BYTES);
 		if (bytes_le64(note) == file->sequence &&
 		    bytes_le64(note + NOTE_CHECKSUM) == checksum64(note, NOTE_CHECKSUM) &&
 		    synced > state->synced_index)
@@ -82,7 +85,7 @@ static int read_slots(struct hardstate_file *file, struct hardstate *state, stru
 	for (int i = 0; i < 2; i++) {
 		const uint8_t *slot = bytes + i * SLOT_BYTES;
 
-		if (slot_is_whole(slot) &&
+		if (slot_is_whole(slot) && bytes_le64(slot + 8) % 2 == (uint64_t)i &&
 		    (newest == NULL || bytes_le64(slot + 8) > bytes_le64(newest + 8)))
 			newest = slot;
 	}

@@ -2,7 +2,7 @@
  * The hard state (term, vote, synced index) of a node on file, with checksum: two slots written in
  * turn, the newer whole one counts. Kept beside libraft's own metadata, which has no checksum.
  *
- *   offset 0, 512    slots:  "ANHS0001"; u64 sequence; u64 term; u64 vote; u64 synced index;
+ *   offset 0, 512    slots:  (of even and of odd sequence) "ANHS0001"; u64 sequence; u64 term; u64 vote; u64 synced index;
  *                            u64 pulled index; u64 XXH3-64 of what is before it; zeros up to 512
  *   offset 4096, 4160 notes: u64 sequence of the slot it belongs to; u64 count; u64 synced index;
  *                            u64 XXH3-64 of what is before it
@@ -12,7 +12,7 @@
  * mapping and costs no system call; the kernel writes it out in its own time. Notes have their own
  * page and their own checksums, so that a power cut in the middle of one never costs a term or a
  * vote; a note counts only while the slot that it names is the newest, so that a save takes earlier
- * notes back.
+ * notes back. A note of a later slot than the newest belongs to one that is damaged: it is forgotten.
  */
 #ifndef RAFT_HARDSTATE_H
 #define RAFT_HARDSTATE_H

@@ -84,11 +84,13 @@ def peers(stage, initial, records):
             + u64(0))
 
 
-whole = hardstate(slot(1, 3, 1, 10, 0), slot(2, 4, 0, 20, 5))
+whole = hardstate(slot(2, 4, 0, 20, 5), slot(1, 3, 1, 10, 0))
 write("fuzz_state_files", {
     "hardstate": b"\0" + whole,
-    "hardstate-one": b"\0" + hardstate(slot(7, 3, 1, 10, 0)),
-    "hardstate-old-notes": b"\0" + hardstate(slot(9, 3, 1, 10, 0), slot(8, 2, 1, 10, 0)),
+    "hardstate-one": b"\0" + hardstate(slot(8, 3, 1, 10, 0)),
+    "hardstate-old-notes": b"\0" + hardstate(slot(8, 2, 1, 10, 0), slot(9, 3, 1, 10, 0)),
+    "hardstate-misplaced": b"\0" + hardstate(slot(1, 3, 1, 10, 0), slot(4, 3, 1, 10, 0)),
+    "hardstate-note-of-a-lost-slot": b"\0" + hardstate(bytes(512), slot(1, 3, 1, 10, 0)),
     "hardstate-damaged": b"\2" + whole,
     "hardstate-long": b"\0" + whole + b"x",
     "hardstate-short": b"\2" + whole[:700],

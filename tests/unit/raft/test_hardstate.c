@@ -155,6 +155,25 @@ static void torn_slot_leaves_the_one_before(void **state)
 	expect(4, 1, 20);
 }
 
+/* Else it would count again: the next save takes the number of the slot that is damaged. */
+static void note_of_a_damaged_slot_is_forgotten(void **state)
+{
+	struct hardstate hard;
+	struct hardstate_file *file = open_file(true, &hard);
+
+	(void)state;
+	save(file, 4, 1, 20);
+	save(file, 4, 1, 30);
+	note(file, 50);
+	hardstate_file_close(file);
+	flip(512 + 16);
+	file = open_file(false, &hard);
+	assert_int_equal(hard.synced_index, 20);
+	save(file, 5, 0, 25);
+	hardstate_file_close(file);
+	expect(5, 0, 25);
+}
+
 static void two_damaged_slots_are_told(void **state)
 {
 	struct hardstate_file *file;
@@ -181,6 +200,7 @@ int main(void)
 		FILE_TEST(save_takes_notes_back),
 		FILE_TEST(damaged_note_costs_only_the_note),
 		FILE_TEST(torn_slot_leaves_the_one_before),
+		FILE_TEST(note_of_a_damaged_slot_is_forgotten),
 		FILE_TEST(two_damaged_slots_are_told),
 	};
 
