@@ -97,8 +97,7 @@ int backup_reader_open(struct backup_reader **into, const char *path, struct err
 	reader->path = memory_copy_string(path);
 	buffer_init(&reader->packed);
 	buffer_init(&reader->content);
-	reader->zstd = ZSTD_createDCtx();
-	ASSERT(reader->zstd != NULL);
+	reader->zstd = memory_or_stop(ZSTD_createDCtx());
 	int rc = open_file(reader, error);
 
 	if (rc != 0) {

@@ -110,8 +110,7 @@ int backup_writer_open(struct backup_writer **into, const char *path,
 	memcpy(writer->partial + size, SUFFIX, sizeof SUFFIX);
 	buffer_init(&writer->content);
 	buffer_init(&writer->packed);
-	writer->zstd = ZSTD_createCCtx();
-	ASSERT(writer->zstd != NULL);
+	writer->zstd = memory_or_stop(ZSTD_createCCtx());
 	int rc = open_partial(writer, error);
 
 	if (rc != 0) {

@@ -74,3 +74,10 @@ void memory_free(void *block)
 {
 	free(block);
 }
+
+void *memory_or_stop(void *made)
+{
+	if (made == NULL)
+		stop_without_memory();
+	return made;
+}

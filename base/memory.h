@@ -15,5 +15,7 @@ void *memory_aligned(size_t alignment, size_t size); /* as aligned_alloc */
 void *memory_copy(const void *data, size_t size);
 char *memory_copy_string(const char *text);
 void memory_free(void *block); /* NULL is allowed */
+/* What a library made, NULL when it had no memory for it. */
+void *memory_or_stop(void *made);
 
 #endif

@@ -143,7 +143,7 @@ static bool open_sink(struct sink *sink, const char *path)
 		return false;
 	}
 	if (path != NULL && ends_with(path, ".zst"))
-		sink->zstd = ZSTD_createCStream();
+		sink->zstd = memory_or_stop(ZSTD_createCStream());
 	return true;
 }
 

@@ -111,7 +111,8 @@ static int check_mark(const char *path, const char *mark, struct error *error)
 
 	path_in(path, "unfinished", mark_path);
 	if (access(mark_path, F_OK) != 0)
-		return 0;
+		return errno == ENOENT ? 0
+				       : error_set_errno(error, errno, "look for %s", mark_path);
 	int status = read_line(mark_path, found, sizeof found, error);
 
 	/* An empty one: it was cut off before anything was done. */

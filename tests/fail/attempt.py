@@ -111,29 +111,28 @@ class Report:
 
 
 class Process:
-    """A program under a strike (None: under none), its output in a file."""
+    """A program under a strike (None: under none), its output and its messages in files of their own: a message may
+    follow a line that could not be written whole."""
 
     def __init__(self, command, strike, library, folder, cwd=None):
         self.report_path = os.path.join(folder, "report")
-        self.log_path = os.path.join(folder, "log")
+        self.log_paths = [os.path.join(folder, name) for name in ("output", "log")]
         self.strike = strike
         environment = strike.environment(library, self.report_path) if strike else None
-        with open(self.log_path, "wb") as log:
+        with open(self.log_paths[0], "wb") as output, open(self.log_paths[1], "wb") as log:
             self.process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env=environment,
-                cwd=cwd,
+                command, stdin=subprocess.DEVNULL, stdout=output, stderr=log, env=environment, cwd=cwd
             )
 
     def runs(self):
         return self.process.poll() is None
 
     def output(self):
-        with open(self.log_path, encoding="utf-8", errors="replace") as file:
-            return file.read()
+        parts = []
+        for path in self.log_paths:
+            with open(path, encoding="utf-8", errors="replace") as file:
+                parts.append(file.read())
+        return "\n".join(parts)
 
     def report(self):
         return Report(self.report_path)

@@ -1,5 +1,6 @@
 """Programs at work while a call of them fails: the store by itself, libannal by itself, the tool."""
 
+import json
 import os
 import subprocess
 
@@ -11,11 +12,11 @@ RUN_SECONDS = 30
 ENDS = {1, 2, 3, 70}
 
 
-def run(command, strike, folder, library):
+def run(command, strike, folder, library, ends=frozenset(ENDS)):
     process = Process(command, strike, library, folder)
     try:
         process.wait(RUN_SECONDS, "the program")
-        return process.check_code(ENDS), process
+        return process.check_code(ends), process
     finally:
         process.kill()
 
@@ -69,15 +70,18 @@ class ClientWork:
         os.makedirs(folder)
         self.node = Process(command_of(os.path.join(folder, "data"), base), None, library, folder)
         self.address = f"127.0.0.1:{base + 1}"
-        client = Client(self.node, self.address)
+        client = self.client()
         few_calls(client, folder)
         client.close()
+
+    def client(self):
+        return Client(self.node, self.address)
 
     def attempt(self, strike, folder, library):
         url = f"annal://{self.address}"
         code, process = run(self.command(url, folder), strike, folder, library)
         if self.check is not None:
-            self.check(code, folder, process.output())
+            self.check(code, folder, process.output(), self)
         if not self.node.runs():
             raise Defect("the node ended")
         return code, process.report()
@@ -87,7 +91,7 @@ class ClientWork:
             self.node.end()
 
 
-def check_export(code, folder, output):
+def check_export(code, folder, output, work):
     path = os.path.join(folder, "events.ndjson")
     if code == 0:
         with open(path, encoding="utf-8") as file:
@@ -96,12 +100,28 @@ def check_export(code, folder, output):
             raise Defect(f"exit code 0, but the export has {len(lines)} lines")
 
 
+def stream_of(folder):
+    """One for each attempt."""
+    return f"In-{os.path.basename(folder)}"
+
+
 def write_events(folder):
     path = os.path.join(folder, "events.ndjson")
     with open(path, "w", encoding="utf-8") as file:
         for number in range(5):
-            file.write('{"stream": "In-1", "type": "came", "data": {"number": %d}}\n' % number)
+            file.write('{"stream": "%s", "type": "came", "data": {"number": %d}}\n' % (stream_of(folder), number))
     return path
+
+
+def check_import(code, folder, output, work):
+    """All of the file is there, once and in order; or, when it failed, a beginning of it."""
+    client = work.client()
+    answer = client.call("read_all", {"query": [{"streams": [stream_of(folder)]}]})
+    client.close()
+    found = [json.loads(bytes(one[6])) for one in answer["events"]]
+    wanted = [{"number": number} for number in range(5)]
+    if found != wanted[: len(found)] or (code == 0 and found != wanted):
+        raise Defect(f"exit code {code}, and {found} are there: {output.strip()}")
 
 
 def programs():
@@ -120,5 +140,7 @@ def programs():
             lambda url, folder: [annal, "export", "--url", url, os.path.join(folder, "events.ndjson")],
             check_export,
         ),
-        ClientWork("import", lambda url, folder: [annal, "import", "--url", url, write_events(folder)]),
+        ClientWork(
+            "import", lambda url, folder: [annal, "import", "--url", url, write_events(folder)], check_import
+        ),
     ]

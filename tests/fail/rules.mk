@@ -17,7 +17,7 @@ $(B)/store_work: $(B)/tests/fail/store_work.o $(WITH_storage)
 	@$(LINK) -o $@ $^ $(LIBS_storage)
 
 FAIL_SAMPLE ?= 60
-FAIL_CHECK  := first-start,node,store,libannal,append,export,import
+FAIL_CHECK  := first-start,node,store,libannal,append,export,import,restore,recover,verify,verify-file,backup
 fail-loops: all $(FAIL_LIBRARY) $(B)/store_work
 	@ANNAL_BIN_DIR=$(abspath $(B)) $(PYTHON) tests/fail/run --library $(abspath $(FAIL_LIBRARY)) $(ARGS)
 

@@ -64,10 +64,15 @@ static void resize_to_everything(void)
 	memory_resize(memory_alloc(1), SIZE_MAX / 4);
 }
 
+static void find_nothing_made(void)
+{
+	memory_or_stop(NULL);
+}
+
 static void without_memory_the_process_ends_with_70_and_one_line(void **state)
 {
 	void (*const runs[])(void) = {overflow_the_product, ask_for_everything,
-				      resize_to_everything};
+				      resize_to_everything, find_nothing_made};
 
 	(void)state;
 	for (size_t i = 0; i < COUNT_OF(runs); i++) {
