@@ -9,6 +9,11 @@
 /* Well below the bound: so that it is said once, and not each time that a message is done. */
 #define ROOM_BYTES (LIMIT_NODE_INPUT_BYTES / 4 * 3)
 
+static struct input_list *list_of(struct input_bound *bound, const struct input_share *share)
+{
+	return share->message != 0 ? &bound->for_turn : &bound->for_room;
+}
+
 static void list_remove(struct input_bound *bound, struct input_share *share)
 {
 	ASSERT(share->state == INPUT_WAITING && bound->waiting > 0);
@@ -16,7 +21,7 @@ static void list_remove(struct input_bound *bound, struct input_share *share)
 	if (share->next != NULL)
 		share->next->link = share->link;
 	else
-		bound->last = share->link;
+		list_of(bound, share)->last = share->link;
 	share->next = NULL;
 	share->link = NULL;
 	bound->waiting--;
@@ -24,13 +29,15 @@ static void list_remove(struct input_bound *bound, struct input_share *share)
 
 static void list_add(struct input_bound *bound, struct input_share *share)
 {
+	struct input_list *list = list_of(bound, share);
+
 	ASSERT(share->state == INPUT_READ);
-	if (bound->first == NULL)
-		bound->last = &bound->first;
+	if (list->first == NULL)
+		list->last = &list->first;
 	share->next = NULL;
-	share->link = bound->last;
-	*bound->last = share;
-	bound->last = &share->next;
+	share->link = list->last;
+	*list->last = share;
+	list->last = &share->next;
 	bound->waiting++;
 	share->state = INPUT_WAITING;
 }
@@ -51,7 +58,11 @@ static void let_go_on(struct input_bound *bound)
 {
 	struct input_share *share;
 
-	while ((share = bound->first) != NULL &&
+	while (!bound->pressed && (share = bound->for_room.first) != NULL) {
+		leave(bound, share);
+		share->go_on(share);
+	}
+	while ((share = bound->for_turn.first) != NULL &&
 	       (!bound->pressed || bound->turns < LIMIT_INPUT_TURNS)) {
 		leave(bound, share);
 		if (bound->pressed) {
@@ -95,8 +106,8 @@ bool input_may_read(struct input_bound *bound, struct input_share *share, uint64
 		leave(bound, share);
 		let_go_on(bound);
 	}
-	if (!over || message == 0)
-		return !over;
+	if (!over)
+		return true;
 	if (share->state == INPUT_READ) {
 		share->message = message;
 		list_add(bound, share);

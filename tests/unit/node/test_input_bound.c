@@ -125,6 +125,24 @@ static void with_room_again_all_are_read(void **state)
 	assert_int_equal(bound.turns, 0);
 }
 
+/* Its message is whole, and its answer may take an hour. */
+static void who_is_between_two_messages_waits_for_room_alone(void **state)
+{
+	(void)state;
+	fill();
+	assert_false(holds(5, LARGE, 0));
+	assert_int_equal(bound.waiting, 1);
+	assert_int_equal(bound.turns, 1);
+	input_end(&bound, &shares[32]);
+	assert_int_equal(told[5], 0);
+	for (size_t i = 10; i < 20; i++)
+		input_end(&bound, &shares[i]);
+	assert_false(bound.pressed);
+	assert_int_equal(told[5], 1);
+	assert_true(input_may_read(&bound, &shares[5], 0));
+	assert_int_equal(bound.waiting, 0);
+}
+
 static void other_nodes_do_not_wait(void **state)
 {
 	(void)state;
@@ -147,6 +165,7 @@ int main(void)
 		cmocka_unit_test(those_with_much_have_turns_in_order),
 		cmocka_unit_test(who_waits_may_go),
 		cmocka_unit_test(with_room_again_all_are_read),
+		cmocka_unit_test(who_is_between_two_messages_waits_for_room_alone),
 		cmocka_unit_test(other_nodes_do_not_wait),
 	};
 
