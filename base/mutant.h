@@ -70,7 +70,9 @@
 	  "a subscriber is told that it has caught up before its history is read")                 \
 	X(FELL_BEHIND_SILENT, "a subscriber is not told that it fell behind")                      \
 	X(PAGE_SKIPPED, "a page of history that may not be sent yet is not sent at all")           \
-	X(GAP_BEFORE_LIVE, "what came between history and now is left out")
+	X(GAP_BEFORE_LIVE, "what came between history and now is left out")                        \
+	X(WINDOW_EXCEEDED, "a subscription is sent more than its window allows")                   \
+	X(FAILED_WRITE_IGNORED, "a node goes on although its log could not be written")
 
 enum mutant {
 	MUTANT_NONE,

@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "base/mutant.h"
 #include "node/append.h"
 #include "node/backup.h"
 #include "node/catch_up.h"
@@ -127,6 +128,8 @@ _Noreturn void node_fail(struct node *node, const struct error *error)
 
 static void on_fail(void *arg, const struct error *error)
 {
+	if (MUTANT(FAILED_WRITE_IGNORED))
+		return;
 	node_fail(arg, error);
 }
 

@@ -190,7 +190,7 @@ static void notify_events(struct subscription *subscription, struct buffer *mess
 	subscription->position = last;
 	subscription->told = last;
 	progress_told(subscription);
-	if (subscription->windowed) {
+	if (subscription->windowed && !MUTANT(WINDOW_EXCEEDED)) {
 		ASSERT(subscription->allowed >= count);
 		subscription->allowed -= count;
 	}

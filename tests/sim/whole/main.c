@@ -191,7 +191,10 @@ static void add(struct totals *totals, const struct whole_outcome *outcome)
 	sum->counters.held_messages += outcome->counters.held_messages;
 	sum->counters.delayed_messages += outcome->counters.delayed_messages;
 	sum->counters.resets += outcome->counters.resets;
+	sum->counters.stalls += outcome->counters.stalls;
 	sum->counters.slow_writes += outcome->counters.slow_writes;
+	sum->counters.failed_writes += outcome->counters.failed_writes;
+	sum->counters.refused_writes += outcome->counters.refused_writes;
 	sum->counters.lost_writes += outcome->counters.lost_writes;
 	sum->counters.torn_writes += outcome->counters.torn_writes;
 	sum->counters.lost_names += outcome->counters.lost_names;
@@ -278,7 +281,10 @@ static void print_totals(const struct totals *totals, double seconds)
 	print_line("messages held by partitions", sum->counters.held_messages);
 	print_line("messages delayed by slow links", sum->counters.delayed_messages);
 	print_line("connections broken", sum->counters.resets);
+	print_line("threads stalled", sum->counters.stalls);
 	print_line("writes to slow disks", sum->counters.slow_writes);
+	print_line("writes that failed", sum->counters.failed_writes);
+	print_line("writes to full disks", sum->counters.refused_writes);
 	print_line("files that lost what was not synced", sum->counters.lost_writes);
 	print_line("files that lost a part of it", sum->counters.torn_writes);
 	print_line("names of files taken back", sum->counters.lost_names);
@@ -291,6 +297,14 @@ static void print_totals(const struct totals *totals, double seconds)
 
 static bool all_seen(const struct totals *totals)
 {
+	const struct os_counters *sum = &totals->sum.counters;
+	const struct {
+		const char *name;
+		const uint64_t *count;
+	} counters[] = {{"threads stalled", &sum->stalls},
+			{"files that lost what was not synced", &sum->lost_writes},
+			{"files that lost a part of it", &sum->torn_writes},
+			{"names of files taken back", &sum->lost_names}};
 	bool all = true;
 
 	for (unsigned i = 0; totals->runs >= 20 && i < WHOLE_SEEN_COUNT; i++) {
@@ -303,6 +317,12 @@ static bool all_seen(const struct totals *totals)
 		if (totals->sum.struck[i] > 0)
 			continue;
 		printf("not once in %" PRIu64 " runs: %s\n", totals->runs, whole_fault_name(i));
+		all = false;
+	}
+	for (unsigned i = 0; totals->runs >= 20 && i < sizeof counters / sizeof counters[0]; i++) {
+		if (*counters[i].count > 0)
+			continue;
+		printf("not once in %" PRIu64 " runs: %s\n", totals->runs, counters[i].name);
 		all = false;
 	}
 	return all;

@@ -38,7 +38,7 @@
 #define OS_MS            (1000 * OS_US)
 #define OS_SECOND        (1000 * OS_MS)
 #define OS_NEVER         UINT64_MAX
-#define OS_PROCESSES     16   /* nodes and clients; number 0 is nobody's */
+#define OS_PROCESSES     32   /* nodes and clients; number 0 is nobody's */
 #define OS_FIRST_FD      512  /* lower ones are real */
 #define OS_FILES         4096 /* descriptors at a time, of all processes */
 #define OS_STACK_BYTES   (256 * 1024)
@@ -58,13 +58,17 @@ struct os_process {
 	uint32_t starts; /* how often it was started */
 	uint64_t started_at;
 	int64_t clock_offset_ns; /* of the wall clock */
-	int64_t clock_rate_ppm;  /* of both clocks, beyond one */
+	int64_t clock_rate_ppm;  /* of both clocks, beyond one; os_clock_set_rate changes it */
+	int64_t clock_base_ns;   /* what the monotonic clock showed when the rate was set */
+	uint64_t clock_set_at;   /* when that was */
 	struct os_disk *disk;    /* NULL: it has none */
+	uint64_t log_failed_at;  /* a write by io_submit, since it was started last; 0: never */
 };
 
 /* What one seed draws for the machine. Thousandths are chances. */
 struct os_profile {
 	unsigned preempt;                         /* thousandths: another fiber first, at a call */
+	unsigned stall;                           /* hundred-thousandths: a node's waits there */
 	uint64_t latency_low_ns, latency_high_ns; /* of a message */
 	unsigned late;                      /* thousandths: a message takes ten times as long */
 	size_t window_bytes;                /* sent and not yet read, of a connection */
@@ -79,7 +83,10 @@ struct os_counters {
 	uint64_t held_messages;    /* by a partition */
 	uint64_t delayed_messages; /* by a slow link */
 	uint64_t resets;           /* connections that broke */
+	uint64_t stalls;           /* of threads, for milliseconds */
 	uint64_t slow_writes;      /* by a slow disk */
+	uint64_t failed_writes;    /* by a failing disk */
+	uint64_t refused_writes;   /* by a full disk */
 	uint64_t lost_writes;      /* by a crash: what was not synced */
 	uint64_t torn_writes;      /* by a crash: in part */
 	uint64_t lost_names;       /* made, renamed or removed, and taken back by a crash */
@@ -153,6 +160,7 @@ unsigned os_process_files(const struct os_process *process); /* that are open */
 /* ---- clocks ---- */
 
 int64_t os_monotonic_ns(const struct os_process *process);
+void os_clock_set_rate(struct os_process *process, int64_t ppm);
 /* When the process's monotonic clock will show that. */
 uint64_t os_time_of(const struct os_process *process, int64_t monotonic_ns);
 
@@ -232,6 +240,13 @@ struct os_disk *os_disk_new(void);
 void os_disk_wipe(struct os_disk *disk);
 /* Each write and sync takes so much longer; 0: no longer. */
 void os_disk_slow(struct os_disk *disk, uint64_t ns);
+/* The next write or sync fails with EIO, or does not any more. */
+void os_disk_fail(struct os_disk *disk, bool fails);
+/* What needs room fails with ENOSPC. */
+void os_disk_fill(struct os_disk *disk, bool full);
+bool os_disk_is_full(const struct os_disk *disk);
+/* 0, or the errno of a write or sync that is made now. */
+int os_disk_problem(struct os_disk *disk, bool needs_room);
 /* What was not synced is lost, or kept in part. */
 void os_disk_power_cut(struct os_disk *disk);
 void os_disk_release_locks(struct os_disk *disk);

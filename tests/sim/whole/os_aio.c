@@ -93,6 +93,18 @@ static void on_written(void *data)
 	memory_free(submitted);
 }
 
+/* Beyond the end of what was allocated. */
+static bool needs_room(const struct os_inode *inode, const struct iocb *request,
+		       const struct iovec *parts)
+{
+	bool vector = request->aio_lio_opcode == IOCB_CMD_PWRITEV;
+	uint64_t end = (uint64_t)request->aio_offset;
+
+	for (uint64_t i = 0; i < (vector ? request->aio_nbytes : 1); i++)
+		end += parts[i].iov_len;
+	return end > os_inode_size(inode);
+}
+
 static void submit(struct context *context, const struct iocb *request)
 {
 	const struct os_file *file = os_file((int)request->aio_fildes);
@@ -108,6 +120,15 @@ static void submit(struct context *context, const struct iocb *request)
 	ASSERT(vector || request->aio_lio_opcode == IOCB_CMD_PWRITE);
 	if ((request->aio_rw_flags & RWF_NOWAIT) && os_chance(os.profile.aio_again)) {
 		event.res = -EAGAIN;
+		complete(context, &event, event_fd);
+		return;
+	}
+	int problem = os_disk_problem(os_current()->disk, needs_room(file->inode, request, parts));
+
+	if (problem != 0) {
+		event.res = -problem;
+		if (context->process->log_failed_at == 0)
+			context->process->log_failed_at = os.now;
 		complete(context, &event, event_fd);
 		return;
 	}

@@ -56,9 +56,17 @@ long os_real(long number, ...)
 
 int64_t os_monotonic_ns(const struct os_process *process)
 {
-	int64_t now = (int64_t)os.now;
+	int64_t passed = (int64_t)(os.now - process->clock_set_at);
 
-	return BOOTED_NS + now + now / 1000000 * process->clock_rate_ppm;
+	return BOOTED_NS + process->clock_base_ns + passed +
+	       passed / 1000000 * process->clock_rate_ppm;
+}
+
+void os_clock_set_rate(struct os_process *process, int64_t ppm)
+{
+	process->clock_base_ns = os_monotonic_ns(process) - BOOTED_NS;
+	process->clock_set_at = os.now;
+	process->clock_rate_ppm = ppm;
 }
 
 uint64_t os_time_of(const struct os_process *process, int64_t monotonic_ns)
@@ -293,7 +301,17 @@ static ssize_t disk_read(struct os_file *file, void *into, size_t size)
 
 static ssize_t disk_write(struct os_file *file, uint64_t at, const struct iovec *parts, int count)
 {
-	if (file->flags & (O_DSYNC | O_SYNC)) {
+	size_t all = 0;
+
+	for (int i = 0; i < count; i++)
+		all += parts[i].iov_len;
+	bool synced = file->flags & (O_DSYNC | O_SYNC),
+	     grows = at + all > os_inode_size(file->inode);
+	int problem = synced || grows ? os_disk_problem(file->process->disk, grows) : 0;
+
+	if (problem != 0)
+		return fail(problem);
+	if (synced) {
 		struct os_write *write =
 			os_write_begin(file->process->disk, file->inode, at, parts, count);
 
@@ -347,7 +365,7 @@ ssize_t writev(int fd, const struct iovec *parts, int count)
 		return event_write(file, parts[0].iov_base, parts[0].iov_len);
 	case OS_FILE_DISK:
 		written = disk_write(file, file->at, parts, count);
-		file->at += (uint64_t)written;
+		file->at += written > 0 ? (uint64_t)written : 0;
 		return written;
 	case OS_FILE_PIPE_OUT:
 		return (ssize_t)parts[0].iov_len;

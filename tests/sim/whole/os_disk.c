@@ -8,6 +8,7 @@
  */
 #include "tests/sim/whole/os.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -56,6 +57,7 @@ struct os_disk {
 	struct os_inode *inodes;
 	struct os_write *writes;
 	uint64_t slow_ns;
+	bool fails, full;
 };
 
 struct os_disk *os_disk_new(void)
@@ -84,6 +86,36 @@ uint64_t os_disk_draw_delay(struct os_disk *disk)
 void os_disk_delay(struct os_disk *disk)
 {
 	os_sleep(os_disk_draw_delay(disk));
+}
+
+/* ---- when it fails ---- */
+
+void os_disk_fail(struct os_disk *disk, bool fails)
+{
+	disk->fails = fails;
+}
+
+void os_disk_fill(struct os_disk *disk, bool full)
+{
+	disk->full = full;
+}
+
+bool os_disk_is_full(const struct os_disk *disk)
+{
+	return disk->full;
+}
+
+int os_disk_problem(struct os_disk *disk, bool needs_room)
+{
+	if (disk->fails) {
+		disk->fails = false;
+		os.counters.failed_writes++;
+		return EIO;
+	}
+	if (!disk->full || !needs_room)
+		return 0;
+	os.counters.refused_writes++;
+	return ENOSPC;
 }
 
 /* ---- names ---- */

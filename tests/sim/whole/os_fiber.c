@@ -11,6 +11,7 @@
 #include <ucontext.h>
 
 #define FIBERS_MAX 512
+#define STALL_MS   25
 #define TURN_NS    (3 * OS_US) /* that a turn of a fiber takes, at most */
 
 enum fiber_state { FIBER_FREE, FIBER_READY, FIBER_WAITING, FIBER_ENDED };
@@ -349,10 +350,23 @@ void os_yield(void)
 		switch_back();
 }
 
+/* The host has other things to do for a while. */
+static bool stalls(const struct os_process *process)
+{
+	return process->disk != NULL && os.profile.stall > 0 &&
+	       os_random() % 100000 < os.profile.stall;
+}
+
 void os_preempt(void)
 {
-	if (machine.current != NULL && os_chance(os.profile.preempt))
+	if (machine.current == NULL)
+		return;
+	if (stalls(machine.current->process)) {
+		os.counters.stalls++;
+		os_sleep(os_between(1, STALL_MS) * OS_MS);
+	} else if (os_chance(os.profile.preempt)) {
 		switch_back();
+	}
 }
 
 /* ---- the scheduler ---- */
@@ -416,6 +430,7 @@ void os_process_start(struct os_process *process, void *(*run)(void *arg), void 
 	process->host_down = false;
 	process->starts++;
 	process->started_at = os.now;
+	process->log_failed_at = 0;
 	os_fiber_detach(os_fiber_new(process, run, arg));
 }
 

@@ -170,6 +170,11 @@ int ftruncate(int fd, off_t size)
 
 	if (file == NULL)
 		return fail(EBADF);
+	bool grows = (uint64_t)size > os_inode_size(file->inode);
+	int problem = grows ? os_disk_problem(disk(), true) : 0;
+
+	if (problem != 0)
+		return fail(problem);
 	os_inode_truncate(file->inode, (uint64_t)size);
 	return 0;
 }
@@ -185,7 +190,12 @@ int posix_fallocate(int fd, off_t at, off_t size)
 
 	if (file == NULL)
 		return EBADF;
-	if ((uint64_t)(at + size) > os_inode_size(file->inode))
+	bool grows = (uint64_t)(at + size) > os_inode_size(file->inode);
+	int problem = os_disk_problem(disk(), grows);
+
+	if (problem != 0)
+		return problem;
+	if (grows)
 		os_inode_truncate(file->inode, (uint64_t)(at + size));
 	return 0;
 }
@@ -200,6 +210,10 @@ int fsync(int fd)
 	struct os_inode *inode = file->inode;
 
 	os_disk_delay(disk());
+	int problem = os_disk_problem(disk(), false);
+
+	if (problem != 0)
+		return fail(problem);
 	os_inode_sync(inode);
 	os_disk_sync_names(disk());
 	return 0;
@@ -339,9 +353,10 @@ int fstatat(int fd, const char *restrict path, struct stat *restrict into, int f
 
 int statvfs(const char *restrict path, struct statvfs *restrict into)
 {
-	(void)path;
 	*into = (struct statvfs){.f_bsize = BLOCK, .f_frsize = BLOCK};
-	into->f_blocks = into->f_bfree = into->f_bavail = FREE_BYTES / BLOCK;
+	into->f_blocks = FREE_BYTES / BLOCK;
+	if (is_ours(path) && !os_disk_is_full(disk()))
+		into->f_bfree = into->f_bavail = into->f_blocks;
 	return 0;
 }
 

@@ -303,8 +303,11 @@ int pthread_setname_np(pthread_t thread, const char *name)
 	return 0;
 }
 
+#define YIELD_NS (100 * OS_US)
+
+/* libuv's loop spins a thousand times before it asks for this: what it waits for may take milliseconds. */
 int sched_yield(void)
 {
-	os_yield();
+	os_sleep(YIELD_NS);
 	return 0;
 }

@@ -1,6 +1,9 @@
 # Whole nodes and the client library on a simulated operating system.
 SIM_WHOLE := $(B)/sim-whole
-SIM_WHOLE_OBJECTS := $(patsubst %.c,$(B)/%.o,$(wildcard tests/sim/whole/*.c))
+# Programs without libannal: they use parts of it that have names of the node's, and see these alone.
+SIM_WHOLE_PLAIN := $(patsubst %.c,$(B)/%.o,$(wildcard tests/sim/whole/whole_plain*.c) \
+                   tests/sim/whole/whole_window.c client/link.c client/wire.c client/decode.c)
+SIM_WHOLE_OBJECTS := $(filter-out $(SIM_WHOLE_PLAIN),$(patsubst %.c,$(B)/%.o,$(wildcard tests/sim/whole/*.c)))
 
 # What stands in for these files is in tests/sim/whole; main() is left out everywhere.
 SIM_WHOLE_LEFT_OUT := $(B)/storage/kv_lmdb.o $(B)/raft/slow_syscall.o $(B)/raft/libraft.o \
@@ -13,9 +16,14 @@ $(B)/tests/sim/whole/libraft.o: $(B)/raft/libraft.o
 	@mkdir -p $(@D)
 	@objcopy --weaken-symbol=abort $< $@
 
+$(B)/tests/sim/whole/plain.o: $(SIM_WHOLE_PLAIN)
+	@ld -r -o $@ $^
+	@objcopy --keep-global-symbol=whole_plain_start --keep-global-symbol=whole_window_start $@
+
 # -rdynamic: libuv and libraft get the simulated functions, too.
 # The programs use libannal as its users get it; the nodes use parts of the same sources.
-$(SIM_WHOLE): $(SIM_WHOLE_OBJECTS) $(SIM_WHOLE_PARTS) $(B)/tests/sim/whole/libraft.o $(LIB_A) $(B)/client.a
+$(SIM_WHOLE): $(SIM_WHOLE_OBJECTS) $(SIM_WHOLE_PARTS) $(B)/tests/sim/whole/libraft.o \
+              $(B)/tests/sim/whole/plain.o $(LIB_A) $(B)/client.a
 	@echo "  LINK  $@"
 	@$(LINK) -rdynamic -o $@ $^ $(LIBS_raft) -ldl
 

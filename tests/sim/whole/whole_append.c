@@ -44,7 +44,7 @@ static void draw_events(uint32_t append, struct whole_write *write)
 	}
 }
 
-static uint32_t draw_append(struct whole_client *client)
+uint32_t client_draw_append(struct whole_client *client)
 {
 	uint32_t number = model.appends_count++;
 	struct whole_append *append = &model.appends[number];
@@ -103,14 +103,14 @@ static void make_event(struct request *request, uint32_t at, uint32_t number)
 	made->tags_count = 1;
 }
 
-static void make_request(const struct whole_append *append, struct request *request,
-			 uint32_t timeout_ms)
+struct annal_append *client_make_request(const struct whole_append *append, unsigned writer)
 {
+	static struct request requests[WHOLE_WRITERS];
+	struct request *request = &requests[writer];
 	uint32_t at = 0;
 
 	request->append = (struct annal_append){.writes = request->writes,
-						.writes_count = append->writes_count,
-						.timeout_ms = timeout_ms};
+						.writes_count = append->writes_count};
 	for (uint32_t i = 0; i < append->writes_count; i++) {
 		const struct whole_write *write = &append->writes[i];
 
@@ -123,12 +123,13 @@ static void make_request(const struct whole_append *append, struct request *requ
 			make_event(request, at++, write->first_event + j);
 	}
 	if (append->query == 0)
-		return;
+		return &request->append;
 	request->condition =
 		(struct annal_condition){.fail_if = *model_query(append->query, append->query_name),
 					 .after = append->query_after};
 	request->append.conditions = &request->condition;
 	request->append.conditions_count = 1;
+	return &request->append;
 }
 
 /* ---- what came of it ---- */
@@ -234,7 +235,7 @@ static void refused(struct whole_client *client, uint32_t number, const struct a
 
 static void keep_unsure(struct whole_client *client, uint32_t number)
 {
-	if (client->unsure_count < UNSURE_MAX)
+	if (client->unsure != NULL && client->unsure_count < UNSURE_MAX)
 		client->unsure[client->unsure_count++] = number;
 }
 
@@ -243,6 +244,8 @@ static void failed(struct whole_client *client, uint32_t number, const struct an
 {
 	struct whole_append *append = &model.appends[number];
 
+	if (strstr(error->message, "too little free space") != NULL)
+		whole_saw(WHOLE_SEEN_NO_SPACE);
 	switch (error->code) {
 	case ANNAL_TIMEOUT:
 	case ANNAL_UNREACHABLE:
@@ -267,7 +270,7 @@ static void failed(struct whole_client *client, uint32_t number, const struct an
 	keep_unsure(client, number);
 }
 
-static void take_outcome(struct whole_client *client, uint32_t number, enum annal_code code,
+void client_take_outcome(struct whole_client *client, uint32_t number, enum annal_code code,
 			 const struct annal_append_result *result, const struct annal_error *error,
 			 const uint64_t *floors)
 {
@@ -283,7 +286,7 @@ static void take_outcome(struct whole_client *client, uint32_t number, enum anna
 		failed(client, number, error);
 }
 
-static void note_floors(const struct whole_append *append, uint64_t floors[WHOLE_WRITES])
+void client_note_floors(const struct whole_append *append, uint64_t floors[WHOLE_WRITES])
 {
 	for (uint32_t i = 0; i < append->writes_count; i++)
 		floors[i] = model.stream_floor[append->writes[i].stream];
@@ -293,19 +296,18 @@ static void note_floors(const struct whole_append *append, uint64_t floors[WHOLE
 
 static void run_append(struct whole_client *client, uint32_t number)
 {
-	static struct request requests[WHOLE_CLIENTS];
-	struct request *request = &requests[client->number];
+	struct annal_append *append = client_make_request(&model.appends[number], client->number);
 	struct annal_client *handle = client_handle(client);
 	struct annal_append_result result;
 	uint64_t floors[WHOLE_WRITES], began = os.now;
 	uint32_t timeout_ms = client_draw_timeout();
 
-	note_floors(&model.appends[number], floors);
-	make_request(&model.appends[number], request, timeout_ms);
-	enum annal_code code = annal_append(handle, &request->append, &result);
+	client_note_floors(&model.appends[number], floors);
+	append->timeout_ms = timeout_ms;
+	enum annal_code code = annal_append(handle, append, &result);
 
 	whole_check_time("an append", began, timeout_ms);
-	take_outcome(client, number, code, &result, annal_client_error(handle), floors);
+	client_take_outcome(client, number, code, &result, annal_client_error(handle), floors);
 }
 
 void client_append(struct whole_client *client)
@@ -317,7 +319,7 @@ void client_append(struct whole_client *client)
 		run_append(client, number);
 		return;
 	}
-	uint32_t number = draw_append(client);
+	uint32_t number = client_draw_append(client);
 
 	run_append(client, number);
 	if (model.appends[number].result == WHOLE_OK && os_chance(30))
@@ -341,12 +343,11 @@ static void on_done(void *arg, enum annal_code code, const struct annal_append_r
 	ASSERT(!flight->done);
 	flight->done = true;
 	whole_check_time("an append in flight", flight->began, flight->timeout_ms);
-	take_outcome(flight->client, flight->number, code, result, error, flight->floors);
+	client_take_outcome(flight->client, flight->number, code, result, error, flight->floors);
 }
 
 void client_append_burst(struct whole_client *client)
 {
-	static struct request requests[WHOLE_CLIENTS];
 	struct flight flights[BURST_MAX];
 	struct annal_client *handle = client_handle(client);
 	unsigned count = (unsigned)os_between(2, BURST_MAX);
@@ -355,14 +356,15 @@ void client_append_burst(struct whole_client *client)
 		struct flight *flight = &flights[i];
 
 		*flight = (struct flight){.client = client,
-					  .number = draw_append(client),
+					  .number = client_draw_append(client),
 					  .timeout_ms = client_draw_timeout(),
 					  .began = os.now};
-		note_floors(&model.appends[flight->number], flight->floors);
-		make_request(&model.appends[flight->number], &requests[client->number],
-			     flight->timeout_ms);
-		enum annal_code code = annal_append_async(handle, &requests[client->number].append,
-							  on_done, flight);
+		client_note_floors(&model.appends[flight->number], flight->floors);
+		struct annal_append *append =
+			client_make_request(&model.appends[flight->number], client->number);
+
+		append->timeout_ms = flight->timeout_ms;
+		enum annal_code code = annal_append_async(handle, append, on_done, flight);
 
 		if (code != ANNAL_OK)
 			os_violation("append %u cannot be started: %s", flight->number,

@@ -30,10 +30,15 @@ struct annal_client *whole_connect(unsigned node, const char *read_from)
 {
 	char url[512] = "annal://", message[256];
 	unsigned first = node > 0 ? node : 1, last = node > 0 ? node : whole.nodes_count;
+	const char *between = "";
 
-	for (unsigned i = first; i <= last; i++)
-		snprintf(url + strlen(url), sizeof url - strlen(url), "%s10.0.0.%u:%u",
-			 i > first ? "," : "", i, WHOLE_CLIENT_PORT);
+	for (unsigned i = first; i <= last; i++) {
+		if (node == 0 && !whole_node_in_use(&whole.nodes[i - 1]))
+			continue;
+		snprintf(url + strlen(url), sizeof url - strlen(url), "%s10.0.0.%u:%u", between, i,
+			 WHOLE_CLIENT_PORT);
+		between = ",";
+	}
 	snprintf(url + strlen(url), sizeof url - strlen(url), "/?read_from=%s&follow=%s", read_from,
 		 node > 0 ? "off" : "on");
 	struct annal_client *client = annal_client_new(url, message, sizeof message);
@@ -54,12 +59,18 @@ struct annal_client *client_handle(struct whole_client *client)
 	return handle;
 }
 
+static void connect_to_one(struct whole_client *client)
+{
+	client->home = whole_pick_node();
+	client->handles[1] = whole_connect(client->home, "any");
+}
+
 static void connect_handles(struct whole_client *client)
 {
 	static const char *const where[] = {"leader", "follower", "any"};
 
 	client->handles[0] = whole_connect(0, where[os_between(0, 2)]);
-	client->handles[1] = whole_connect((unsigned)os_between(1, whole.nodes_count), "any");
+	connect_to_one(client);
 }
 
 static void *run_client(void *arg)
@@ -68,7 +79,7 @@ static void *run_client(void *arg)
 
 	connect_handles(client);
 	while (!whole.ending) {
-		unsigned what = (unsigned)os_between(0, 99);
+		unsigned what = (unsigned)os_between(client->reads_only ? 55 : 0, 99);
 
 		if (what < 45)
 			client_append(client);
@@ -76,11 +87,10 @@ static void *run_client(void *arg)
 			client_append_burst(client);
 		else if (what < 98)
 			client_read(client);
-		else if (what == 98) {
+		if (what == 98 || !whole_node_in_use(&whole.nodes[client->home - 1])) {
 			/* As a program that starts anew: it knows nothing of its session. */
 			annal_client_free(client->handles[1]);
-			client->handles[1] =
-				whole_connect((unsigned)os_between(1, whole.nodes_count), "any");
+			connect_to_one(client);
 		}
 		os_sleep(os_between(whole.limits.think_low_ns, whole.limits.think_high_ns));
 	}
@@ -98,11 +108,12 @@ static void *run_client(void *arg)
 
 void whole_clients_start(void)
 {
-	for (unsigned i = 0; i < WHOLE_CLIENTS; i++) {
+	for (unsigned i = 0; i < WHOLE_CLIENTS + WHOLE_READERS; i++) {
 		struct whole_client *client = memory_zeroed(1, sizeof *client);
 
 		client->number = i;
 		client->process = whole.clients[i];
+		client->reads_only = i >= WHOLE_CLIENTS;
 		client->unsure = memory_zeroed(UNSURE_ROOM, sizeof *client->unsure);
 		whole.appending++;
 		os_process_start(client->process, run_client, client);
@@ -112,7 +123,7 @@ void whole_clients_start(void)
 /* ---- the reader of everything ---- */
 
 /* The log of one node; the first one is the model's, the others must be the same. */
-static uint64_t read_all(struct annal_client *client, unsigned node, uint32_t *count)
+static uint64_t read_all(struct annal_client *client, unsigned node, bool first, uint32_t *count)
 {
 	struct annal_read read = {.from = 1,
 				  .limit = READER_PAGE,
@@ -128,7 +139,7 @@ static uint64_t read_all(struct annal_client *client, unsigned node, uint32_t *c
 			return 0;
 		}
 		for (size_t i = 0; i < page->count && !os.violated; i++) {
-			if (node == 1)
+			if (first)
 				model_final_event(&page->events[i]);
 			else
 				model_check_event("a reader at the end", &page->events[i]);
@@ -144,20 +155,24 @@ static uint64_t read_all(struct annal_client *client, unsigned node, uint32_t *c
 
 static void *run_reader(void *arg)
 {
+	unsigned first = 0;
 	uint64_t first_head = 0;
 	uint32_t first_count = 0;
 
 	(void)arg;
 	for (unsigned node = 1; node <= whole.nodes_count && !os.violated; node++) {
+		if (!whole_node_in_use(&whole.nodes[node - 1]))
+			continue;
 		struct annal_client *client = whole_connect(node, "any");
 		uint32_t count = 0;
-		uint64_t head = read_all(client, node, &count);
+		uint64_t head = read_all(client, node, first == 0, &count);
 
 		annal_client_free(client);
-		if (node > 1 && (head != first_head || count != first_count))
+		if (first > 0 && (head != first_head || count != first_count))
 			os_violation("node %u has %u events up to %" PRIu64
-				     ", node 1 has %u up to %" PRIu64,
-				     node, count, head, first_count, first_head);
+				     ", node %u has %u up to %" PRIu64,
+				     node, count, head, first, first_count, first_head);
+		first = first == 0 ? node : first;
 		first_head = head;
 		first_count = count;
 	}

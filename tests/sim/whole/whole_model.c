@@ -134,6 +134,13 @@ static bool is_text(struct annal_bytes bytes, const char *text)
 	return bytes.size == strlen(text) && memcmp(bytes.data, text, bytes.size) == 0;
 }
 
+static bool has_id(const struct whole_event *event)
+{
+	static const uint8_t none[ANNAL_ID_BYTES];
+
+	return memcmp(event->id, none, sizeof none) != 0;
+}
+
 /* Is it what was appended, to the last byte? */
 static bool is_as_appended(uint32_t number, const struct annal_event *event)
 {
@@ -144,9 +151,11 @@ static bool is_as_appended(uint32_t number, const struct annal_event *event)
 	size_t tags_count = wanted->tag < WHOLE_TAGS;
 
 	model_stream_name(wanted->stream, stream);
-	return memcmp(event->id, wanted->id, sizeof event->id) == 0 && event->data.size == size &&
-	       memcmp(event->data.data, data, size) == 0 && is_text(event->stream, stream) &&
-	       is_text(event->type, types[wanted->type]) && event->tags_count == tags_count &&
+	if (has_id(wanted) && memcmp(event->id, wanted->id, sizeof event->id) != 0)
+		return false;
+	return event->data.size == size && memcmp(event->data.data, data, size) == 0 &&
+	       is_text(event->stream, stream) && is_text(event->type, types[wanted->type]) &&
+	       event->tags_count == tags_count &&
 	       (tags_count == 0 || is_text(event->tags[0], tags[wanted->tag]));
 }
 

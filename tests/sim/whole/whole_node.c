@@ -46,15 +46,24 @@ static void set(struct node_settings *settings, const char *name, const char *be
 	ASSERT(status == 0);
 }
 
-static void set_members(struct node_settings *settings)
+static void set_members(const struct whole_node *node, struct node_settings *settings)
 {
 	size_t size = 0;
 
-	for (unsigned i = 1; i <= whole.nodes_count; i++)
+	const char *between = "";
+
+	/* A new cluster, or the one that it will be added to. */
+	for (unsigned i = 1; i <= whole.nodes_count; i++) {
+		if (node->process->number > whole.options.nodes
+			    ? i == node->process->number || whole.nodes[i - 1].retired
+			    : i > whole.options.nodes)
+			continue;
 		size += (size_t)snprintf(settings->initial_members + size,
 					 sizeof settings->initial_members - size,
-					 "%s%u=10.0.0.%u:%u/10.0.0.%u:%u", i > 1 ? "," : "", i, i,
+					 "%s%u=10.0.0.%u:%u/10.0.0.%u:%u", between, i, i,
 					 WHOLE_PEER_PORT, i, WHOLE_CLIENT_PORT);
+		between = ",";
+	}
 }
 
 static void make_settings(const struct whole_node *node, struct node_settings *settings)
@@ -77,7 +86,7 @@ static void make_settings(const struct whole_node *node, struct node_settings *s
 	set(settings, "log-trailing-bytes", "", limits->trailing_bytes, "");
 	set(settings, "segment-bytes", "", 2304 * 1024, "");
 	set(settings, "read-threads", "", limits->read_threads, "");
-	set_members(settings);
+	set_members(node, settings);
 	int status = node_settings_prepare(settings, &error);
 
 	if (status != 0)
@@ -115,7 +124,9 @@ static void *run_node(void *arg)
 	enum node_exit code = node_start(&node->node, &settings, &error);
 
 	if (code != NODE_EXIT_OK) {
-		os_violation("%s does not start: %s", node->process->name, reason_of(code, &error));
+		if (!node->excused)
+			os_violation("%s does not start: %s", node->process->name,
+				     reason_of(code, &error));
 		os_process_exit((int)code);
 	}
 	node->serving = true;
@@ -182,6 +193,24 @@ static void check_leader(const struct whole_node *node, const struct replica_sta
 		os_violation("nodes %" PRIu64 " and %" PRIu64 " both lead in term %" PRIu64,
 			     *leader, status->leader_id, status->term);
 	*leader = status->leader_id;
+	if (status->term > whole.leader_term) {
+		whole.leader_term = status->term;
+		whole.leader = (unsigned)status->leader_id;
+	}
+}
+
+bool whole_node_serves(const struct whole_node *node)
+{
+	return node->serving && node->process->runs && !node->node->stopping;
+}
+
+static void note_pulling(struct whole_node *node, const struct replica_status *status)
+{
+	bool pulling = status->state == REPLICA_PULLING;
+
+	if (pulling && !node->pulling)
+		whole_saw(WHOLE_SEEN_PULLED);
+	node->pulling = pulling;
 }
 
 static void look(struct node_post *post)
@@ -191,10 +220,11 @@ static void look(struct node_post *post)
 	struct store_status status;
 
 	memory_free(looking);
-	if (!node->serving)
+	if (!whole_node_serves(node))
 		return;
 	store_get_status(node->node->store, &status);
 	check_digest(node, &status);
+	note_pulling(node, node_replica_status(node->node));
 	check_leader(node, node_replica_status(node->node));
 }
 
@@ -203,7 +233,7 @@ static void *post_look(void *arg)
 	struct whole_node *node = arg;
 	struct look *looking;
 
-	if (!node->serving)
+	if (!whole_node_serves(node))
 		return NULL;
 	looking = memory_zeroed(1, sizeof *looking);
 	looking->post.run = look;
@@ -214,24 +244,28 @@ static void *post_look(void *arg)
 
 void whole_node_look(struct whole_node *node)
 {
-	if (node->serving && !node->process->paused)
+	if (whole_node_serves(node) && !node->process->paused)
 		os_fiber_detach(os_fiber_new(node->process, post_look, node));
 }
 
 uint64_t whole_node_head(const struct whole_node *node)
 {
-	return node->serving ? store_head(node->node->store) : 0;
+	return whole_node_serves(node) ? store_head(node->node->store) : 0;
 }
 
 bool whole_nodes_agree(uint64_t since)
 {
-	const struct whole_node *first = &whole.nodes[0];
+	const struct whole_node *first = NULL;
 
 	for (unsigned i = 0; i < whole.nodes_count; i++) {
 		const struct whole_node *node = &whole.nodes[i];
 
-		if (!node->serving || node->seen_at <= since || node->head != first->head ||
-		    node->hash != first->hash)
+		if (node->retired)
+			continue;
+		if (first == NULL)
+			first = node;
+		if (!whole_node_serves(node) || node->seen_at <= since ||
+		    node->head != first->head || node->hash != first->hash)
 			return false;
 	}
 	return true;
@@ -267,7 +301,7 @@ static void *post_stop(void *arg)
 
 void whole_node_stop(struct whole_node *node)
 {
-	ASSERT(node->serving && !node->stopping);
+	ASSERT(whole_node_serves(node) && !node->stopping);
 	os_trace("%s is asked to stop", node->process->name);
 	node->stopping = true;
 	node->serving = false;
@@ -276,12 +310,40 @@ void whole_node_stop(struct whole_node *node)
 
 void whole_nodes_make(void)
 {
-	for (unsigned i = 0; i < whole.nodes_count; i++) {
-		struct whole_node *node = &whole.nodes[i];
+	while (whole.nodes_count < whole.options.nodes)
+		whole_node_make();
+}
 
-		node->process = &os.processes[i + 1];
-		snprintf(node->process->name, sizeof node->process->name, "node %u", i + 1);
-		node->process->disk = os_disk_new();
-		node->tables = kv_memory_disk_new();
-	}
+unsigned whole_node_make(void)
+{
+	ASSERT(whole.nodes_count < WHOLE_NODES_MAX);
+	struct whole_node *node = &whole.nodes[whole.nodes_count++];
+	unsigned number = whole.nodes_count;
+
+	node->process = &os.processes[number];
+	snprintf(node->process->name, sizeof node->process->name, "node %u", number);
+	node->process->disk = os_disk_new();
+	node->tables = kv_memory_disk_new();
+	return number;
+}
+
+void whole_node_wipe(struct whole_node *node)
+{
+	ASSERT(!node->process->runs);
+	os_disk_wipe(node->process->disk);
+	node->tables = kv_memory_disk_new();
+}
+
+bool whole_node_in_use(const struct whole_node *node)
+{
+	return node->process != NULL && !node->retired;
+}
+
+unsigned whole_pick_node(void)
+{
+	unsigned at = (unsigned)os_between(0, whole.nodes_count - 1);
+
+	while (!whole_node_in_use(&whole.nodes[at]))
+		at = (at + 1) % whole.nodes_count;
+	return at + 1;
 }

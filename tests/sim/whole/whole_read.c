@@ -9,13 +9,24 @@ struct floors {
 	uint64_t head, version;
 };
 
-static enum annal_consistency draw_consistency(void)
+static enum annal_consistency draw_consistency(const struct whole_client *client)
 {
 	static const enum annal_consistency kinds[] = {
 		ANNAL_CONSISTENCY_SESSION, ANNAL_CONSISTENCY_SESSION,
 		ANNAL_CONSISTENCY_LINEARIZABLE, ANNAL_CONSISTENCY_LOCAL};
 
-	return kinds[os_between(0, 3)];
+	return kinds[os_between(client->reads_only ? 1 : 0, client->reads_only ? 2 : 3)];
+}
+
+/* Those that only read come often: nothing of theirs may wait for long. */
+static uint32_t draw_timeout(const struct whole_client *client)
+{
+	return client->reads_only ? (uint32_t)os_between(30, 300) : client_draw_timeout();
+}
+
+static uint32_t draw_limit(const struct whole_client *client)
+{
+	return (uint32_t)os_between(1, os_chance(client->reads_only ? 950 : 500) ? 8 : 700);
 }
 
 static const char *name_of(enum annal_consistency consistency)
@@ -124,9 +135,9 @@ static void read_log(struct whole_client *client)
 	struct annal_read read = {
 		.query = model_query(kind, name),
 		.backward = os_chance(500),
-		.limit = (uint32_t)os_between(1, os_chance(500) ? 10 : 1000),
-		.consistency = draw_consistency(),
-		.timeout_ms = client_draw_timeout(),
+		.limit = draw_limit(client),
+		.consistency = draw_consistency(client),
+		.timeout_ms = draw_timeout(client),
 	};
 	struct annal_client *handle = client_handle(client);
 	struct annal_page *page;
@@ -185,9 +196,9 @@ static void read_stream(struct whole_client *client)
 	struct annal_read read = {
 		.stream = name,
 		.backward = os_chance(500),
-		.limit = (uint32_t)os_between(1, os_chance(500) ? 5 : 1000),
-		.consistency = draw_consistency(),
-		.timeout_ms = client_draw_timeout(),
+		.limit = draw_limit(client),
+		.consistency = draw_consistency(client),
+		.timeout_ms = draw_timeout(client),
 	};
 	struct annal_client *handle = client_handle(client);
 	struct annal_page *page;

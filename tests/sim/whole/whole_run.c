@@ -17,8 +17,9 @@
 #define STEP_NS       (20 * OS_MS)
 #define LOOK_EVERY    5                /* steps */
 #define RECOVER_NS    (10 * OS_SECOND) /* after the last fault, every client is served */
+#define SETTLE_NS     (40 * OS_SECOND) /* an operator replaces what is being replaced */
 #define AGREE_NS      (10 * OS_SECOND)
-#define MORE_FAULTS_S 20 /* for those that were planned and did not strike */
+#define MORE_FAULTS_S 45 /* for those that were planned and did not strike */
 
 struct whole whole;
 
@@ -35,11 +36,12 @@ static uint64_t pick(const uint64_t *values, size_t count)
 static void draw_machine(struct os_profile *profile)
 {
 	profile->preempt = (unsigned)PICK(0, 30, 200);
+	profile->stall = (unsigned)PICK(0, 50, 250);
 	profile->latency_low_ns = PICK(30, 100, 500) * OS_US;
 	profile->latency_high_ns = profile->latency_low_ns + PICK(50, 500, 5000) * OS_US;
 	profile->late = (unsigned)PICK(0, 5, 20);
 	profile->window_bytes = PICK(8, 64, 1024) * 1024;
-	profile->read_bytes = PICK(100, 4096, 1 << 20);
+	profile->read_bytes = PICK(600, 4096, 1 << 20);
 	profile->disk_low_ns = PICK(50, 300, 1000) * OS_US;
 	profile->disk_high_ns = profile->disk_low_ns + PICK(100, 2000, 8000) * OS_US;
 	profile->aio_again = (unsigned)PICK(0, 500, 1000);
@@ -55,6 +57,7 @@ static void draw_limits(struct whole_limits *limits)
 	limits->out_queue_bytes = PICK(64, 256, 8192) * 1024;
 	limits->read_threads = PICK(1, 2, 4);
 	limits->window = PICK(1, 7, 100, 1024);
+	limits->pace_ns = PICK(5, 20, 60) * OS_MS;
 	limits->think_low_ns = PICK(1, 5, 20) * OS_MS;
 	limits->think_high_ns = limits->think_low_ns + PICK(5, 20, 50) * OS_MS;
 	limits->payload_bytes = PICK(16, 64, 600, 2000);
@@ -62,6 +65,18 @@ static void draw_limits(struct whole_limits *limits)
 	limits->fault_low_ns = PICK(100, 300, 800) * OS_MS;
 	limits->fault_high_ns = limits->fault_low_ns + PICK(200, 1500) * OS_MS;
 	limits->fault_lasts_ns = PICK(200, 800, 2500) * OS_MS;
+}
+
+static void note_limits(const struct whole_limits *limits)
+{
+	if (limits->tail_bytes == 1 << 20)
+		whole_saw(WHOLE_SEEN_SMALL_TAIL);
+	if (limits->log_bytes == 1 << 20)
+		whole_saw(WHOLE_SEEN_SMALL_LOG);
+	if (limits->out_queue_bytes == 64 * 1024)
+		whole_saw(WHOLE_SEEN_SMALL_QUEUE);
+	if (limits->window == 1)
+		whole_saw(WHOLE_SEEN_WINDOW_ONE);
 }
 
 static struct os_process *make_process(unsigned number, const char *name, unsigned suffix)
@@ -74,11 +89,17 @@ static struct os_process *make_process(unsigned number, const char *name, unsign
 
 static void make_processes(void)
 {
-	unsigned number = whole.nodes_count + 1;
+	unsigned number = WHOLE_NODES_MAX + 1;
 
 	whole_nodes_make();
 	for (unsigned i = 0; i < WHOLE_CLIENTS; i++)
 		whole.clients[i] = make_process(number++, "client", i);
+	for (unsigned i = 0; i < WHOLE_READERS; i++)
+		whole.clients[WHOLE_CLIENTS + i] = make_process(number++, "looker", i);
+	for (unsigned i = 0; i < WHOLE_PLAIN; i++)
+		whole.plain[i] = make_process(number++, "plain", i);
+	whole.operator= make_process(number++, "operator", 0);
+	whole.window = make_process(number++, "window", 0);
 	for (unsigned i = 0; i < WHOLE_SUBSCRIBERS; i++)
 		whole.subscribers[i] = make_process(number++, "sub", i);
 	whole.reader = make_process(number++, "reader", 0);
@@ -105,13 +126,15 @@ static void step(void)
 	static unsigned steps;
 
 	os_run_until(os.now + STEP_NS);
+	if (whole.calm_at != OS_NEVER)
+		nemesis_stopping();
 	if (++steps % LOOK_EVERY == 0)
 		for (unsigned i = 0; i < whole.nodes_count; i++)
 			whole_node_look(&whole.nodes[i]);
 	for (unsigned i = 0; i < whole.nodes_count; i++) {
 		const struct os_process *process = whole.nodes[i].process;
 
-		if (!process->runs && process->exit_code > 0)
+		if (!process->runs && process->exit_code > 0 && !whole.nodes[i].excused)
 			os_violation("%s has ended with exit code %d", process->name,
 				     process->exit_code);
 	}
@@ -145,10 +168,13 @@ static void faults(void)
 static bool all_run(void)
 {
 	nemesis_stopping();
-	for (unsigned i = 0; i < whole.nodes_count; i++)
-		if (!whole.nodes[i].process->runs || whole.nodes[i].stopping)
+	for (unsigned i = 0; i < whole.nodes_count; i++) {
+		const struct whole_node *node = &whole.nodes[i];
+
+		if (!node->retired && (!node->process->runs || node->stopping))
 			return false;
-	return true;
+	}
+	return whole_members_settled();
 }
 
 static bool all_served(void)
@@ -186,7 +212,7 @@ static bool nodes_ended(void)
 
 static void calm(void)
 {
-	await(all_run, 20 * OS_SECOND, "not every node runs");
+	await(all_run, SETTLE_NS, "not every node runs, or not every one is replaced");
 	whole.calm_at = os.now;
 	os_trace("calm");
 	await(all_served, RECOVER_NS, "not every client had an append acknowledged");
@@ -205,7 +231,7 @@ static void judge(void)
 	os_trace("reading");
 	whole_reader_start();
 	await(reader_ended, 60 * OS_SECOND, "not everything was read");
-	await(subscribers_ended, 30 * OS_SECOND, "not every subscriber has ended");
+	await(subscribers_ended, 45 * OS_SECOND, "not every subscriber has ended");
 }
 
 static void stop(void)
@@ -214,7 +240,8 @@ static void stop(void)
 		return;
 	os_trace("stopping");
 	for (unsigned i = 0; i < whole.nodes_count; i++)
-		whole_node_stop(&whole.nodes[i]);
+		if (whole_node_in_use(&whole.nodes[i]))
+			whole_node_stop(&whole.nodes[i]);
 	await(nodes_ended, 15 * OS_SECOND, "not every node has stopped");
 }
 
@@ -239,21 +266,22 @@ void whole_saw(enum whole_seen what)
 void whole_run(const struct whole_options *options, struct whole_outcome *outcome)
 {
 	*outcome = (struct whole_outcome){0};
-	whole = (struct whole){.options = *options,
-			       .outcome = outcome,
-			       .nodes_count = options->nodes,
-			       .calm_at = OS_NEVER};
+	whole = (struct whole){.options = *options, .outcome = outcome, .calm_at = OS_NEVER};
 	log_set_level(LOG_LEVEL_INFO);
 	os_begin(options->seed * 8 + options->nodes, options->trace);
 	prepare_libuv();
 	draw_machine(&os.profile);
 	draw_limits(&whole.limits);
+	note_limits(&whole.limits);
 	make_processes();
 	model_begin();
 	for (unsigned i = 0; i < whole.nodes_count; i++)
 		whole_node_start(&whole.nodes[i]);
 	whole_clients_start();
 	whole_subscribers_start();
+	whole_plain_start();
+	whole_window_start();
+	whole_members_start();
 	faults();
 	calm();
 	judge();
