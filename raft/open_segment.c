@@ -14,6 +14,7 @@
 
 #define FORMAT         1
 #define FORMAT_BYTES   8u
+#define SECTOR_BYTES   512u /* that a disk writes whole or not at all */
 #define CHECKSUM_BYTES 8u
 #define COUNT_BYTES    8u
 #define ENTRY_BYTES    16u
@@ -133,13 +134,37 @@ static int add_zeros(struct view *view, struct error *error)
 	return 0;
 }
 
+static bool is_zero(const uint8_t *bytes, size_t size)
+{
+	for (size_t i = 0; i < size; i++)
+		if (bytes[i] != 0)
+			return false;
+	return true;
+}
+
+/*
+ * The first write puts the format there. Where its sector has not been written, that write was cut off, of which
+ * later sectors may be there all the same; it was never synced, and nothing was written behind it before it
+ * was. libraft gives up on such a segment, and removes one of zeros.
+ */
+static int empty(struct view *view, struct error *error)
+{
+	if (ftruncate(view->file, 0) != 0 || ftruncate(view->file, (off_t)view->size) != 0 ||
+	    fsync(view->file) != 0)
+		return error_set_errno(error, errno, "empty");
+	return 0;
+}
+
 static int check_batches(struct view *view, struct error *error)
 {
 	size_t at = FORMAT_BYTES, batch_bytes = 0;
-	const uint8_t *format;
-	int status = look(view, 0, FORMAT_BYTES, &format, error);
+	size_t sector_bytes = view->size < SECTOR_BYTES ? view->size : SECTOR_BYTES;
+	const uint8_t *first;
+	int status = look(view, 0, sector_bytes, &first, error);
 
-	if (status < 0 || bytes_le64(format) != FORMAT)
+	if (status == 0 && is_zero(first, sector_bytes))
+		return empty(view, error);
+	if (status < 0 || bytes_le64(first) != FORMAT)
 		return status;
 	do {
 		if (at == view->size)

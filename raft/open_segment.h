@@ -7,6 +7,9 @@
  *     batch there, of which it reads the checksums and no more;
  *   - when a count or a size in it is damaged.
  *
+ * And one whose first write was cut off by a power cut, so that its beginning is missing and more of it is there,
+ * it does not start with.
+ *
  *   offset bytes
  *        0     8  format: 1; 0 as long as nothing was written
  *        8     …  batches, then zeros. A batch:
@@ -25,7 +28,7 @@
 
 /*
  * Look through the batches of the file, as far as libraft will read them. One that is as good as full gets more
- * zeros, synced. -EBADMSG when it is damaged so that libraft would fail, or -errno; the message names `name`.
+ * zeros, one whose first sector was never written gets nothing but zeros, synced. -EBADMSG when it is damaged so that libraft would fail, or -errno; the message names `name`.
  * Blocking.
  */
 int open_segment_prepare(int file, const char *name, struct error *error);

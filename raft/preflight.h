@@ -18,7 +18,8 @@
 #include <stddef.h>
 
 /*
- * Extend short open segments with zeros (synced), remove those that nothing was written to. 0 also when the
+ * Extend short open segments with zeros (synced), empty those whose first write was cut off, remove those that
+ * nothing was written to. 0 also when the
  * directory does not exist or is empty; -EBADMSG for a file that does not belong there, or an open segment that is
  * damaged so that libraft would fail (the message names it); or -errno. Blocking:
  * call it before the loop runs.

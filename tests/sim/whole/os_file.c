@@ -149,12 +149,29 @@ ssize_t pwrite64(int fd, const void *from, size_t size, off64_t at)
 	return pwrite(fd, from, size, at);
 }
 
+/* What was never written reads as zeros; those that were written count as a hole, too. */
+static off_t seek_data(struct os_file *file, uint64_t from)
+{
+	uint8_t block[BLOCK];
+	size_t got;
+
+	for (; (got = os_inode_read(file->inode, from, block, sizeof block)) > 0; from += got)
+		for (size_t i = 0; i < got; i++)
+			if (block[i] != 0) {
+				file->at = from;
+				return (off_t)from;
+			}
+	return fail(ENXIO);
+}
+
 off_t lseek(int fd, off_t offset, int whence)
 {
 	struct os_file *file = disk_file(fd);
 
 	if (file == NULL)
 		return fail(EBADF);
+	if (whence == SEEK_DATA)
+		return seek_data(file, (uint64_t)offset);
 	if (whence == SEEK_SET)
 		file->at = (uint64_t)offset;
 	else if (whence == SEEK_CUR)

@@ -97,12 +97,40 @@ static void a_written_segment_stays_wherever_it_was_written(void **state)
 	make_segment("open-2", SEGMENT_BYTES);
 	make_segment("open-3", SEGMENT_BYTES);
 	write_byte("open-1", 0, 1);
-	write_byte("open-2", SEGMENT_BYTES - 1, 1);
+	write_byte("open-2", 511, 1);
 	write_byte("open-3", SEGMENT_BYTES / 2, 0); /* zeros that were written may be anything's */
 	check();
 	assert_int_equal(size_of("open-1"), SEGMENT_BYTES);
 	assert_int_equal(size_of("open-2"), SEGMENT_BYTES);
 	assert_int_equal(size_of("open-3"), SEGMENT_BYTES);
+}
+
+static uint8_t byte_at(const char *name, off_t offset)
+{
+	uint8_t value = 255;
+	char path[128];
+
+	path_of(name, path);
+	int file = open(path, O_RDONLY);
+	assert_true(file >= 0);
+	assert_int_equal(pread(file, &value, 1, offset), 1);
+	close(file);
+	return value;
+}
+
+/* A power cut: of the first write the second sector was written, and the first was not. */
+static void a_segment_whose_first_write_was_cut_off_is_emptied(void **state)
+{
+	(void)state;
+	make_segment("open-1", SEGMENT_BYTES);
+	make_segment("open-2", SEGMENT_BYTES);
+	write_byte("open-1", 512, 7);
+	write_byte("open-2", 8, 7); /* a part of the first sector: that is no cut, but damage */
+	write_byte("open-2", 512, 7);
+	check();
+	assert_int_equal(size_of("open-1"), SEGMENT_BYTES);
+	assert_int_equal(byte_at("open-1", 512), 0);
+	assert_int_equal(byte_at("open-2", 512), 7);
 }
 
 static void a_short_segment_becomes_a_whole_one(void **state)
@@ -133,6 +161,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		PREFLIGHT_TEST(an_unwritten_segment_goes),
 		PREFLIGHT_TEST(a_written_segment_stays_wherever_it_was_written),
+		PREFLIGHT_TEST(a_segment_whose_first_write_was_cut_off_is_emptied),
 		PREFLIGHT_TEST(a_short_segment_becomes_a_whole_one),
 		PREFLIGHT_TEST(a_file_that_is_no_part_of_a_log_is_named),
 	};
