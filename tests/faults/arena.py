@@ -21,6 +21,7 @@ from workload import QUERY, Subscriber, World, collect, histories, save_history
 ACKED_PER_SECOND_MIN = 5
 SECONDS_PER_STRIKE = 20  # a fault must have struck at least once in so long
 NEMESIS_END_SECONDS = 150
+CLAIM_ALL_SECONDS = 20
 
 
 class Arena:
@@ -32,6 +33,7 @@ class Arena:
         self.stopping = threading.Event()
         self.lock = threading.Lock()
         self.claimed = set()
+        self.all_wanted = False  # by a fault that strikes all nodes: nobody else gets one meanwhile
         self.plans = []  # what was done when
         self.leaders = []  # (when, who leads from then on)
         self.mounts = []
@@ -39,11 +41,31 @@ class Arena:
 
     def claim(self, number):
         with self.lock:
-            if number in self.claimed:
+            if number in self.claimed or self.all_wanted:
                 return False
-            self.claimed.add(number)
-            self.world.touched[number] = float("inf")
+            self.take(number)
             return True
+
+    def take(self, number):
+        self.claimed.add(number)
+        self.world.touched[number] = float("inf")
+
+    def claim_all(self):
+        """Every node, once the others have let go of theirs; [] when that takes too long."""
+        with self.lock:
+            if self.all_wanted:
+                return []
+            self.all_wanted = True
+        deadline = time.monotonic() + CLAIM_ALL_SECONDS
+        numbers = []
+        while not numbers and time.monotonic() < deadline and not self.stopping.wait(0.02):
+            with self.lock:
+                if not self.claimed:
+                    numbers = sorted(self.cluster.nodes)
+                    for number in numbers:
+                        self.take(number)
+        self.all_wanted = False
+        return numbers
 
     def release(self, number):
         with self.lock:

@@ -239,11 +239,9 @@ class PowerCutAll(PowerCut):
     rest = (1, 3)
 
     def strike(self):
-        numbers = [number for number in sorted(self.cluster.nodes) if self.arena.claim(number)]
-        if len(numbers) == len(self.cluster.nodes):
+        numbers = self.arena.claim_all()
+        if numbers:
             self.cut(numbers)
-        else:
-            self.release(*numbers)
 
 
 # ---- damage at rest ----

@@ -13,11 +13,13 @@ import sys
 import tempfile
 import threading
 import time
+import types
 import unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.join(os.path.dirname(HERE), "system")]
 
+import arena  # noqa: E402
 import cells  # noqa: E402
 import fabric  # noqa: E402
 import family  # noqa: E402
@@ -390,6 +392,27 @@ class EndTest(unittest.TestCase):
     @unittest.skipIf(fabric.problem(), "needs root and what makes namespaces")
     def test_with_namespaces_and_a_mount(self):
         self.run_and_end(signal.SIGTERM, "small-disk+grow", "--network", "namespaces")
+
+
+class ArenaTest(unittest.TestCase):
+    def test_who_strikes_all_nodes_has_its_turn(self):
+        world = types.SimpleNamespace(cluster=types.SimpleNamespace(nodes={1: None, 2: None, 3: None}), touched={})
+        one = arena.Arena(world)
+        self.assertTrue(one.claim(2))
+        taken = []
+        thread = threading.Thread(target=lambda: taken.extend(one.claim_all()))
+        thread.start()
+        time.sleep(0.1)
+        self.assertFalse(one.claim(1), "somebody waits for all")
+        one.release(2)
+        thread.join(5)
+        self.assertEqual(taken, [1, 2, 3])
+        self.assertFalse(one.claim(3))
+        for number in taken:
+            one.release(number)
+        self.assertTrue(one.claim(3))
+        one.stopping.set()
+        self.assertEqual(one.claim_all(), [])
 
 
 class ReportTest(unittest.TestCase):
