@@ -17,10 +17,12 @@ const char *libraft_reason(int status, const char *message)
 	return number < 0 && number > -4096 ? strerror((int)-number) : raft_strerror(status);
 }
 
-/* Of a file that ends too early: src/uv_segment.c, src/uv_fs.c. */
-static bool is_short(const char *message)
+/* Of a file that ends too early (src/uv_segment.c, src/uv_fs.c), or cannot be unpacked (src/compress.c). */
+static bool is_of_content(const char *message)
 {
-	return strstr(message, "short read") != NULL || strstr(message, "file has only") != NULL;
+	return strstr(message, "short read") != NULL || strstr(message, "file has only") != NULL ||
+	       strstr(message, "LZ4F_getFrameInfo ") != NULL ||
+	       strstr(message, "LZ4F_decompress ") != NULL;
 }
 
 /* Of what is stored: the last three are of a configuration that no node has written. */
@@ -41,7 +43,7 @@ static bool lacks_reason(const char *message)
 int libraft_error(struct error *error, int status, const char *message)
 {
 	ASSERT(status != 0);
-	if (is_damage(status) || (status == RAFT_IOERR && is_short(message)))
+	if (is_damage(status) || (status == RAFT_IOERR && is_of_content(message)))
 		return error_set(error, -EBADMSG, "%s%s", message,
 				 lacks_reason(message) ? raft_strerror(status) : "");
 	/* Some of its errors come without a sentence, and their cause is lost. */

@@ -26,6 +26,7 @@ static void damage_and_refusals_are_told_apart(void **state)
 		{RAFT_CORRUPT, "header checksum mismatch", -EBADMSG, "header checksum mismatch"},
 		{RAFT_MALFORMED, "", -EBADMSG, "malformed"},
 		{RAFT_MALFORMED, "load open-1: ", -EBADMSG, "load open-1: encoded data"},
+		{RAFT_IOERR, "LZ4F_decompress ERROR_contentChecksum_invalid", -EBADMSG, "Checksum"},
 		{RAFT_BADROLE, "", -EBADMSG, "server role is not valid"},
 		{RAFT_IOERR, "read preamble: short read: 3 bytes instead of 8", -EBADMSG, "short"},
 		{RAFT_IOERR, "load 1-2: file has only 4 bytes", -EBADMSG, "only 4 bytes"},
