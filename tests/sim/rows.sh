@@ -9,7 +9,7 @@ sim=$1
 runs=${2:-2000}
 missing=0
 short="--seconds 8 --load 1/4 --no-reads --faults"
-elections="$short 'crash,power cut,fresh leader,isolated node,cut direction'"
+elections="$short 'crash,power cut,fresh leader,isolated node,cut direction,lonely candidate,crash of all'"
 
 # first_seed ROW NODES ARGUMENTS: prints its line.
 first_seed() {
@@ -35,7 +35,5 @@ done
 first_seed flow 5 ""
 first_seed barrier 3 "$elections"
 first_seed hold 3 "$elections"
-first_seed batch 3 "$short 'crash,slow links,paused node,reset'"
-first_seed members 5 ""
-first_seed members 3 ""
+first_seed members 3 "--seconds 10 --load 1/4 --no-reads --faults 'crash,member change,lost disk,cut change'"
 [ "$missing" -eq 0 ]
