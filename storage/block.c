@@ -277,7 +277,7 @@ int block_find(const struct block *block, uint64_t position, struct block_entry 
 		index = entry->is_hole ? hole : hole + (offset - end);
 	}
 	entry->index = (uint32_t)index;
-	return index < block->count && entry->first <= entry->last ? 0 : -EBADMSG;
+	return index < block->count ? 0 : -EBADMSG;
 }
 
 uint64_t block_hash_after(const struct block *block, uint32_t index)

@@ -27,7 +27,10 @@ MAY_INCLUDE = {
 # Header of a library -> (who may include it, in words; the test of a path).
 CONFINED = {
     "lz4.h": ("storage/pack.c", lambda path: path == "storage/pack.c"),
-    "lmdb.h": ("storage/kv_lmdb.c", lambda path: path == "storage/kv_lmdb.c"),
+    "lmdb.h": (
+        "storage/kv_lmdb.c and its test",
+        lambda path: path in ("storage/kv_lmdb.c", "tests/unit/storage/test_kv_lmdb_calls.c"),
+    ),
     "raft.h": ("raft/ and tests/sim/", lambda path: path.startswith(("raft/", "tests/sim/"))),
     "uv.h": (
         "anything but storage/ and the session of node/",
