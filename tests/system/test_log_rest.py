@@ -44,7 +44,7 @@ class LogAtRestTest(OwnCase):
 
     def test_a_burst_leaves_a_short_log(self):
         found_long = False
-        for appends in range(20, 32):  # it ends at another moment of a snapshot each time
+        for appends in range(20, 28):  # it ends at another moment of a snapshot each time
             self.burst(appends)
             found_long = found_long or max(self.logs().values()) > RETAINED
             self.wait_short()
