@@ -63,6 +63,8 @@ shrinks() {
 }
 
 expect "120 seeds of 3 and of 5 nodes hold" "$sim" --seeds 1-120
+expect "a witness stays one while nobody has a manifest for it" \
+	"$sim" --one 10 --nodes 3 --faults 'crash,power cut,damaged table'
 expect "without the guard, 10 seeds do not" "$sim" --seeds 1-10 --rows none --expect-violation
 while IFS='|' read -r line form; do
 	read -r row nodes seeds <<<"$line"

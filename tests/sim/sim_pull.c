@@ -262,7 +262,8 @@ void sim_pull_begin(struct sim_node *node)
 	sim_after(sim, sim_between(sim, 20 * SIM_MS, 1500 * SIM_MS), "pull", run_pull, node, NULL);
 }
 
-/* A peer has records that are missing here, or the manifest that is. */
+/* A peer has records that are missing here, or the manifest that is: a pull would get something. (A node goes on
+ * to pull as a witness, and ends to be one when something comes.) */
 static bool is_ahead(struct sim_node *node, struct sim_node *peer)
 {
 	const struct sim_pull *pull = &node->store.pull;
@@ -270,11 +271,16 @@ static bool is_ahead(struct sim_node *node, struct sim_node *peer)
 	struct store_status status;
 
 	store_get_status(peer->store.store, &status);
+	bool has_manifest = !status.ingesting && status.durable_position >= needed &&
+			    status.durable_index >= pull->asked.applied_index;
+
+	/* Holes that were taken before ask for a newer manifest than raft's, with each page. */
+	if (needed > pull->asked.position && !has_manifest)
+		return false;
 	if (pull->asked.position > needed)
 		needed = pull->asked.position;
 	return status.head > head ||
-	       (!status.ingesting && status.durable_position >= needed && head >= needed &&
-		status.durable_index >= pull->asked.applied_index);
+	       (has_manifest && status.durable_position >= needed && head >= needed);
 }
 
 static void run_witness(struct sim *sim, struct sim_node *node, void *data)
