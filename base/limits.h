@@ -70,7 +70,7 @@
 #define LIMIT_PULL_RECORDS               4000u /* in each of them */
 
 /* The log. */
-#define LIMIT_ENTRY_BYTES          (64 * KIB) /* a batch is closed at this size ... */
+#define LIMIT_ENTRY_BYTES          (256 * KIB) /* a batch is closed at this size ... */
 #define LIMIT_ENTRY_BYTES_MAX      (9 * MIB)  /* ... and one append never exceeds this */
 #define LIMIT_ENTRIES_IN_FLIGHT    8u
 #define LIMIT_PROPOSE_QUEUE_BYTES  (64 * MIB)

@@ -3,6 +3,9 @@
 #include "base/assert.h"
 #include "node/request.h"
 
+/* Of most results: a buffer that grows from nothing is moved three times on the way. */
+#define RESULT_BYTES 224
+
 static void write_u64(struct buffer *into, const char *name, uint64_t value)
 {
 	msgpack_write_string(into, name);
@@ -13,6 +16,7 @@ void append_answer_result(struct buffer *into, const struct outcome *outcome, bo
 {
 	ASSERT(outcome->code == ANSWER_OK);
 	ASSERT(!one_stream || outcome->stream_count == 1);
+	buffer_reserve(into, RESULT_BYTES);
 	msgpack_write_map(into, one_stream ? 7 : 5);
 	write_u64(into, "first_position", outcome->first_position);
 	write_u64(into, "position", outcome->position);

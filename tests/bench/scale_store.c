@@ -164,7 +164,7 @@ static void append_up_to(struct scale *scale, uint64_t from, uint64_t to)
 	for (uint64_t number = from; number < to; number++) {
 		load_add_append(&scale->load, &items, number);
 		count++;
-		if (items.size < LIMIT_ENTRY_BYTES - 1024 && number + 1 < to)
+		if (items.size < LOAD_COMMAND_BYTES - 1024 && number + 1 < to)
 			continue;
 		send(scale, &items, count);
 		buffer_clear(&items);

@@ -84,7 +84,7 @@ static void append_all(struct bench *bench, struct figures *figures)
 	for (uint64_t number = 0; number < bench->events; number++) {
 		load_add_append(&bench->load, &items, number);
 		count++;
-		if (items.size < LIMIT_ENTRY_BYTES - 1024 && number + 1 < bench->events)
+		if (items.size < LOAD_COMMAND_BYTES - 1024 && number + 1 < bench->events)
 			continue;
 		send(bench, &items, count, ++index);
 		buffer_clear(&items);

@@ -9,6 +9,7 @@
 #include "base/uuid.h"
 
 #define LOAD_STREAM_BYTES     64u
+#define LOAD_COMMAND_BYTES    (64u << 10) /* a command is closed at this size */
 #define LOAD_WINDOW           5000u /* streams that are written at a time ... */
 #define LOAD_EVENTS_IN_WINDOW 5u    /* ... and events that each gets meanwhile, in the mean */
 
