@@ -71,7 +71,7 @@
 
 /* The log. */
 #define LIMIT_ENTRY_BYTES          (256 * KIB) /* a batch is closed at this size ... */
-#define LIMIT_ENTRY_BYTES_MAX      (9 * MIB)  /* ... and one append never exceeds this */
+#define LIMIT_ENTRY_BYTES_MAX      (9 * MIB)   /* ... and one append never exceeds this */
 #define LIMIT_ENTRIES_IN_FLIGHT    8u
 #define LIMIT_PROPOSE_QUEUE_BYTES  (64 * MIB)
 #define LIMIT_PEER_IN_FLIGHT_BYTES (16 * MIB)

@@ -27,6 +27,7 @@
 #include "node/route.h"
 #include "node/stats.h"
 #include "node/stream.h"
+#include "node/write.h"
 #include "storage/kv.h"
 #include <errno.h>
 #include <signal.h>
@@ -485,6 +486,8 @@ void node_run(struct node *node)
 	if (status != 0)
 		log_debug("node", "a handle was left open", "reason=\"%s\"", uv_strerror(status));
 	close(inside->lock_fd);
+	request_free_spare(node);
+	write_free_spare(node);
 	memory_free(node->counters);
 	memory_free(inside);
 	memory_free(node);

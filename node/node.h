@@ -11,6 +11,7 @@
 #define NODE_NODE_H
 
 #include "base/mailbox.h"
+#include "base/spare.h"
 #include "base/workers.h"
 #include "node/input_bound.h"
 #include "node/settings.h"
@@ -52,6 +53,8 @@ struct node {
 	int64_t started_ms;
 	bool stopping;
 	uint32_t writes_in_flight;      /* node/write.c counts them */
+	struct spare spare_requests;    /* private to request.c */
+	struct spare spare_writes;      /* private to write.c */
 	uint64_t unsent_bytes;          /* of all sessions; node/session.c counts them */
 	struct input_bound input;       /* the same */
 	struct node_counters *counters; /* node/stats.h */

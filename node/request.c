@@ -15,11 +15,22 @@
 #define MESSAGE_BYTES  512  /* of an error, for people */
 #define RETRY_AFTER_MS 100u /* about what an election takes, or a queue to become shorter */
 
+/* Requests that are no larger than most, params included, are kept for the next ones. */
+#define SMALL_BYTES 2048u
+#define SMALL_KEPT  1024u
+
+static bool is_small(size_t params_bytes)
+{
+	return params_bytes <= SMALL_BYTES - sizeof(struct request);
+}
+
 /* One block: the request and, behind it, its params. */
 struct request *request_new(struct node *node, struct session *session, uint32_t msgid,
 			    struct span params)
 {
-	struct request *request = memory_alloc(sizeof *request + params.size);
+	struct request *request = is_small(params.size)
+					  ? spare_take(&node->spare_requests, SMALL_BYTES)
+					  : memory_alloc(sizeof *request + params.size);
 	uint8_t *copy = (uint8_t *)(request + 1);
 
 	ASSERT(session != NULL && params.size > 0);
@@ -52,7 +63,17 @@ void request_release(struct request *request)
 		return;
 	ASSERT(request->answered || request->session == NULL);
 	ASSERT(request->deadline_link == NULL && request->session_link == NULL);
-	memory_free(request);
+	if (!is_small(request->params.size) ||
+	    !spare_give(&request->node->spare_requests, request, SMALL_KEPT))
+		memory_free(request);
+}
+
+void request_free_spare(struct node *node)
+{
+	struct request *kept;
+
+	while ((kept = spare_take_kept(&node->spare_requests)) != NULL)
+		memory_free(kept);
 }
 
 int64_t request_left_ms(const struct request *request)

@@ -49,6 +49,7 @@ struct request {
  */
 struct request *request_new(struct node *node, struct session *session, uint32_t msgid,
 			    struct span params);
+void request_free_spare(struct node *node); /* what is kept for further ones, when the node ends */
 /* The deadline has passed: answers TIMEOUT {outcome}, unless `ended` has answered. For deadline.c. */
 void request_expire(struct request *request);
 /* The session goes: there is nobody to answer any more. For session.c. */

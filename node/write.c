@@ -6,17 +6,46 @@
 #include "node/route.h"
 #include "node/stats.h"
 
+/* Writes are kept for the next ones, with buffers that are no larger than most. */
+#define SMALL_BYTES  640u
+#define SMALL_KEPT   1024u
+#define BUFFER_BYTES 2048u
+
+static void clear_buffer(struct buffer *buffer)
+{
+	if (buffer->capacity > BUFFER_BYTES)
+		buffer_close(buffer);
+	buffer_clear(buffer);
+}
+
+static struct write *take_small(struct node *node, size_t bytes)
+{
+	struct write *write = spare_take(&node->spare_writes, SMALL_BYTES);
+	struct buffer item = write->item, answer = write->answer;
+
+	memset(write, 0, bytes);
+	write->item = item;
+	write->answer = answer;
+	return write;
+}
+
 struct write *write_new(struct request *request, const struct write_kind *kind)
 {
-	struct write *write = memory_zeroed(1, kind->bytes);
+	struct write *write = kind->bytes <= SMALL_BYTES ? take_small(request->node, kind->bytes)
+							 : memory_zeroed(1, kind->bytes);
 
-	ASSERT(kind->bytes >= sizeof *write);
+	ASSERT(kind->bytes >= sizeof *write && write->item.size == 0 && write->answer.size == 0);
 	write->kind = kind;
 	write->request = request;
-	buffer_init(&write->item);
-	buffer_init(&write->answer);
 	request->node->writes_in_flight++;
 	return write;
+}
+
+static void close_write(struct write *write)
+{
+	buffer_close(&write->item);
+	buffer_close(&write->answer);
+	memory_free(write);
 }
 
 /* Hands the reference to the request back. */
@@ -26,10 +55,20 @@ static struct request *free_write(struct write *write)
 
 	ASSERT(request->node->writes_in_flight > 0);
 	request->node->writes_in_flight--;
-	buffer_close(&write->item);
-	buffer_close(&write->answer);
-	memory_free(write);
+	clear_buffer(&write->item);
+	clear_buffer(&write->answer);
+	if (write->kind->bytes > SMALL_BYTES ||
+	    !spare_give(&request->node->spare_writes, write, SMALL_KEPT))
+		close_write(write);
 	return request;
+}
+
+void write_free_spare(struct node *node)
+{
+	struct write *kept;
+
+	while ((kept = spare_take_kept(&node->spare_writes)) != NULL)
+		close_write(kept);
 }
 
 void write_end(struct write *write)

@@ -45,6 +45,7 @@ struct write {
 /* Make it and propose it; takes the reference. For a kind that does not begin with something else. */
 void write_begin(struct request *request, const struct write_kind *kind);
 
+void write_free_spare(struct node *node); /* what is kept for further ones, when the node ends */
 struct write *write_new(struct request *request, const struct write_kind *kind);
 /* write->item is made: propose it. Refusals are answered. Takes the write. */
 void write_propose(struct write *write);

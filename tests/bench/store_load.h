@@ -10,8 +10,8 @@
 
 #define LOAD_STREAM_BYTES     64u
 #define LOAD_COMMAND_BYTES    (64u << 10) /* a command is closed at this size */
-#define LOAD_WINDOW           5000u /* streams that are written at a time ... */
-#define LOAD_EVENTS_IN_WINDOW 5u    /* ... and events that each gets meanwhile, in the mean */
+#define LOAD_WINDOW           5000u       /* streams that are written at a time ... */
+#define LOAD_EVENTS_IN_WINDOW 5u          /* ... and events that each gets meanwhile, in the mean */
 
 enum load_order {
 	LOAD_ROUND_ROBIN,
