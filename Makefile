@@ -169,6 +169,7 @@ help:
 	@echo "make bench-scale  as the store grows, to 50 million events    SCALE='--only store --resume'"
 	@echo "make soak       memory of the nodes at full load, with slow ones among them    SECONDS=600"
 	@echo "make bench-peers  the same work on annal, NATS, etcd, PostgreSQL, Redis   PEERS= ROWS="
+	@echo "make bench-profile  what an append costs the nodes, by stage; flame graphs   ROWS= PROFILE="
 	@echo "make bench-pairs  a build that was kept and this one, in turns    BEFORE=DIR ROWS= PAIRS=4"
 	@echo "make sim        nodes in the simulator         SEEDS=1-5000, or SIM_SECONDS=600"
 	@echo "make sim-mutants    planted defects, which the simulator must find"

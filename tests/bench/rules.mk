@@ -4,6 +4,8 @@
 #   make bench-scale     as the store grows: tables into docs/performance.md, pictures into docs/
 #                        SCALE="--sizes 1000000,10000000 --ids v7 --only store --resume --dir DIR"
 #   make soak            memory of three nodes at full load   SECONDS=600   SOAK="--set tail-bytes=16M"
+#   make bench-profile   what appends cost the nodes, by stage of the data path   ROWS="append-256 batch-100"
+#                        PROFILE="--seconds 20 --flames docs --paste docs/performance.md"
 #   make bench-peers     the same work on annal and on other stores, side by side: tests/bench/peers/README.md
 #                        PEERS="annal nats etcd"   ROWS="append-64 read-all"   SECONDS_PER_ROW=5
 
@@ -33,6 +35,12 @@ soak: deps-test
 	@$(MAKE) --no-print-directory -j2 all
 	@ANNAL_BIN_DIR=$(abspath $(B)) $(PYTHON) tests/bench/soak.py --seconds $(SOAK_SECONDS) \
 	    --plot $(B)/soak.svg --json $(B)/soak.json $(SOAK)
+
+# ---- what an append costs, by stage ----
+bench-profile: deps-test
+	@cluster/install-packages.sh linux-perf binutils
+	@$(MAKE) --no-print-directory -j2 all
+	@ANNAL_BIN_DIR=$(abspath $(B)) $(PYTHON) tests/bench/profile/profile.py $(PROFILE) $(or $(ROWS),append-256 batch-100)
 
 # ---- side by side: one program for each store, the workload the same in all ----
 PEER_NAMES    := annal nats etcd postgres redis
@@ -78,4 +86,4 @@ bench-pairs: deps-build
 	@ROWS="$(ROWS)" PAIRS="$(PAIRS)" SECONDS_PER_ROW="$(SECONDS_PER_ROW)" FILL_STREAMS="$(FILL_STREAMS)" \
 	    $(PYTHON) tests/bench/peers/pairs.py "$(BEFORE)" $(abspath $(B))
 
-.PHONY: bench-pairs bench-store bench-scale soak bench-peers peer-programs
+.PHONY: bench-pairs bench-profile bench-store bench-scale soak bench-peers peer-programs
