@@ -66,14 +66,40 @@ static int check_file(const char *operation, uv_file file, int status)
 	stop(operation, path, status);
 }
 
-/* Files that are made are missed. */
+/* What a truncation leaves of a segment is made under such a name. Other files that are made are missed. */
+static bool is_temporary(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return strncmp(slash == NULL ? path : slash + 1, "tmp-", 4) == 0;
+}
+
 int uv_fs_open(uv_loop_t *loop, uv_fs_t *request, const char *path, int flags, int mode,
 	       uv_fs_cb done)
 {
 	NEXT(uv_fs_open)
 	int status = next.function(loop, request, path, flags, mode, done);
 
-	return (flags & O_CREAT) != 0 ? status : check_path("open", path, status);
+	return (flags & O_CREAT) != 0 && !is_temporary(path) ? status
+							     : check_path("open", path, status);
+}
+
+/* Less than was asked for is as bad as nothing: what is left of the disk did not suffice. */
+int uv_fs_write(uv_loop_t *loop, uv_fs_t *request, uv_file file, const uv_buf_t parts[],
+		unsigned count, int64_t at, uv_fs_cb done)
+{
+	size_t size = 0;
+
+	NEXT(uv_fs_write)
+	for (unsigned i = 0; i < count; i++)
+		size += parts[i].len;
+	int status = next.function(loop, request, file, parts, count, at, done);
+
+	if (done == NULL && status >= 0 && (size_t)status < size)
+		check_file("write", file, UV_ENOSPC);
+	else
+		check_file("write", file, status);
+	return status;
 }
 
 int uv_fs_ftruncate(uv_loop_t *loop, uv_fs_t *request, uv_file file, int64_t size, uv_fs_cb done)

@@ -33,6 +33,10 @@ other_seed_differs() {
 }
 
 expect "8 seeds of whole nodes and clients hold" "$sim" --seeds 1-8 --seconds 5
+while read -r nodes seed cause; do
+	[[ $nodes == [0-9]* ]] && expect "seed $seed, $nodes nodes: ${cause%% (*}" \
+		"$sim" --one "$seed" --nodes "$nodes"
+done <"$(dirname "$0")/regressions"
 expect "a seed of 3 nodes runs the same way twice" same_twice 21
 expect "a seed of 5 nodes runs the same way twice" same_twice 22
 expect "another seed is another run" other_seed_differs

@@ -129,6 +129,7 @@ struct os_fiber;
 
 /* A fiber of that process; it begins to run at the next turn. */
 struct os_fiber *os_fiber_new(struct os_process *process, void *(*run)(void *arg), void *arg);
+bool os_fiber_is_first(const struct os_fiber *fiber); /* that its process began with */
 void os_fiber_name(struct os_fiber *fiber, const char *name);
 /* Wait for the end of a fiber; frees it. Within a fiber. */
 void *os_fiber_join(struct os_fiber *fiber);

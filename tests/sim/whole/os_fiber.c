@@ -24,6 +24,7 @@ struct os_fiber {
 	void *(*run)(void *arg);
 	void *arg, *result;
 	bool begun, detached;
+	bool begins;     /* its process began with it */
 	const void *key; /* that it waits for */
 	uint64_t waits;  /* how often it did: a deadline of an earlier wait is no more */
 	bool timed_out;
@@ -275,6 +276,11 @@ struct os_fiber *os_fiber_new(struct os_process *process, void *(*run)(void *arg
 	return fiber;
 }
 
+bool os_fiber_is_first(const struct os_fiber *fiber)
+{
+	return fiber->begins;
+}
+
 void os_fiber_name(struct os_fiber *fiber, const char *name)
 {
 	snprintf(fiber->name, sizeof fiber->name, "%s", name);
@@ -431,7 +437,10 @@ void os_process_start(struct os_process *process, void *(*run)(void *arg), void 
 	process->starts++;
 	process->started_at = os.now;
 	process->log_failed_at = 0;
-	os_fiber_detach(os_fiber_new(process, run, arg));
+	struct os_fiber *fiber = os_fiber_new(process, run, arg);
+
+	fiber->begins = true;
+	os_fiber_detach(fiber);
 }
 
 static void drop_fibers(struct os_process *process)

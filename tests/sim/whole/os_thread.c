@@ -11,6 +11,8 @@
 #include <string.h>
 #include <time.h>
 
+#define FIRST_THREAD ((pthread_t)1)
+
 /* One whose owner is gone is free: what lies on a disk in memory outlives who had it open. */
 struct mutex {
 	const struct os_fiber *owner;
@@ -291,9 +293,13 @@ int pthread_detach(pthread_t thread)
 	return 0;
 }
 
+/* The first thread has the same name in every process: nodes of several share what is static. */
 pthread_t pthread_self(void)
 {
-	return (pthread_t)(uintptr_t)os_fiber_current();
+	const struct os_fiber *fiber = os_fiber_current();
+
+	return fiber != NULL && os_fiber_is_first(fiber) ? FIRST_THREAD
+							 : (pthread_t)(uintptr_t)fiber;
 }
 
 int pthread_setname_np(pthread_t thread, const char *name)

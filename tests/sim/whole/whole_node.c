@@ -4,6 +4,7 @@
  */
 #include "base/log.h"
 #include "node/node.h"
+#include "raft/log_files.h"
 #include "storage/kv.h"
 #include "tests/sim/whole/whole.h"
 
@@ -121,9 +122,11 @@ static void *run_node(void *arg)
 	struct error error = {0};
 
 	make_settings(node, &settings);
+	log_files_watch();
 	enum node_exit code = node_start(&node->node, &settings, &error);
 
 	if (code != NODE_EXIT_OK) {
+		os_trace("does not start: %s", reason_of(code, &error));
 		if (!node->excused)
 			os_violation("%s does not start: %s", node->process->name,
 				     reason_of(code, &error));

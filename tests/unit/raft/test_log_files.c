@@ -46,6 +46,25 @@ static void open_what_cannot_be_opened(void)
 		_exit(TOLD);
 }
 
+static void make_a_temporary_file_where_none_can_be_made(void)
+{
+	uv_fs_t request;
+
+	if (uv_fs_open(NULL, &request, "/dev/null/tmp-1", O_WRONLY | O_CREAT, 0600, NULL) < 0)
+		_exit(TOLD);
+}
+
+static void write_where_there_is_no_room(void)
+{
+	uv_fs_t request;
+	char entries[] = "entries";
+	uv_buf_t part = uv_buf_init(entries, sizeof entries);
+
+	if (uv_fs_write(NULL, &request, open("/dev/full", O_WRONLY | O_CLOEXEC), &part, 1, 0,
+			NULL) < 0)
+		_exit(TOLD);
+}
+
 static void cut_what_cannot_be_cut(void)
 {
 	uv_fs_t request;
@@ -93,6 +112,9 @@ static const struct {
 } cases[] = {
 	{rename_into_nowhere, "rename /dev/null: not a directory", false},
 	{open_what_cannot_be_opened, "open /dev/null/open-1: not a directory", false},
+	{make_a_temporary_file_where_none_can_be_made, "open /dev/null/tmp-1: not a directory",
+	 false},
+	{write_where_there_is_no_room, "write /dev/full: no space left on device", false},
 	{cut_what_cannot_be_cut, "truncate /dev/null: invalid argument", false},
 	{sync_what_cannot_be_synced, "sync /dev/null: invalid argument", false},
 	{remove_what_cannot_be_removed, "remove /dev/null/open-1: not a directory", false},
