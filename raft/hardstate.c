@@ -52,7 +52,7 @@ static void slot_encode(const struct hardstate *state, uint64_t sequence, uint8_
 
 static bool slot_is_whole(const uint8_t *slot)
 {
-	return memcmp(slot, MAGIC, MAGIC_BYTES) == 0 && bytes_le64(slot + 8) < UINT64_MAX &&
+	return memcmp(slot, MAGIC, MAGIC_BYTES) == 0 &&
 	       bytes_le64(slot + SLOT_CHECKSUM) == checksum64(slot, SLOT_CHECKSUM);
 }
 

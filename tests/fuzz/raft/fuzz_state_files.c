@@ -59,6 +59,13 @@ static void mend_hardstate(struct buffer *content)
 		seal(content->data + 4096 + 64 * note, 24);
 }
 
+/* One more save, and the numbers of slots begin again: no node comes so far. */
+static bool is_at_the_end(const struct buffer *content)
+{
+	return bytes_le64(content->data + 8) >= UINT64_MAX - 1 ||
+	       bytes_le64(content->data + 512 + 8) >= UINT64_MAX - 1;
+}
+
 static void check_saved(const char *path, struct hardstate_file *file, struct hardstate *wanted)
 {
 	struct hardstate_keeper keeper = hardstate_file_keeper(file);
@@ -93,7 +100,8 @@ static void check_hardstate(struct buffer *content, bool mended)
 
 	if (status != 0)
 		check_refusal(status, path, &error);
-	else if (state.term < UINT64_MAX && state.synced_index < UINT64_MAX)
+	else if (state.term < UINT64_MAX && state.synced_index < UINT64_MAX &&
+		 !is_at_the_end(content))
 		check_saved(path, file, &state);
 	else
 		hardstate_file_close(file);
