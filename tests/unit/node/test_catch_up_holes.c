@@ -163,14 +163,15 @@ static void it_waits_for_a_peer_that_tells_a_manifest(void **state)
 }
 
 /*
- * The source goes on, flushes and trims; the node is killed now and then. The steps of the source are
- * counted in those of the loop, which may be many for one of the node's worker: so they are bounded.
+ * The source goes on, flushes and trims; the node is killed now and then. All of this is counted in
+ * steps of the loop, which may be many for one of the node's worker: so it is bounded.
  */
 #define SOURCE_COMMITS 100
+#define NODE_CRASHES   20
 static void pull_while_the_source_goes_on(struct manifest *manifest)
 {
 	struct error error;
-	uint32_t commits = 0;
+	uint32_t commits = 0, crashes = 0;
 
 	harness.resumed = false;
 	catch_up_pull(harness.node.catch_up, manifest);
@@ -184,8 +185,9 @@ static void pull_while_the_source_goes_on(struct manifest *manifest)
 			source_trim();
 		if (below(10) == 0)
 			assert_int_equal(store_flush(source, &error), 0);
-		if (below(300) != 0)
+		if (crashes == NODE_CRASHES || below(300) != 0)
 			continue;
+		crashes++;
 		if (below(2) == 0)
 			harness_flush(&harness);
 		struct kv_memory_disk *disk = harness_crash(&harness);
