@@ -8,7 +8,8 @@
 #include <lmdb.h>
 #include <sys/statvfs.h>
 
-#define KEYS 3
+#define KEYS      3
+#define MAP_BYTES (64 * MIB)
 
 FAILING_CALL(int, mdb_env_create, (MDB_env * *env), (env), failing_calls.error)
 FAILING_CALL(int, mdb_env_set_maxdbs, (MDB_env * env, MDB_dbi count), (env, count),
@@ -200,6 +201,7 @@ static void every_call_of_a_write_may_fail(void **state)
 
 	(void)state;
 	feed_place_init(&place, false);
+	place.map_bytes = MAP_BYTES;
 	kv = feed_kv(&place);
 	assert_ok(write_generation(kv, 1, &error));
 	for (size_t i = 0; i < COUNT_OF(answers); i++) {
@@ -229,6 +231,7 @@ static void every_call_of_a_read_may_fail(void **state)
 
 	(void)state;
 	feed_place_init(&place, false);
+	place.map_bytes = MAP_BYTES;
 	kv = feed_kv(&place);
 	assert_ok(write_generation(kv, 1, &error));
 	assert_ok(read_all(kv, 1, &error));
@@ -260,6 +263,7 @@ static void every_call_of_an_opening_may_fail(void **state)
 
 	(void)state;
 	feed_place_init(&place, false);
+	place.map_bytes = MAP_BYTES;
 	struct kv_lmdb_options options = {.path = place.path, .create = true};
 
 	assert_ok(kv_lmdb_open(&kv, &options, &error));
@@ -301,6 +305,7 @@ static void a_map_that_cannot_be_enlarged_stays(void **state)
 
 	(void)state;
 	feed_place_init(&place, false);
+	place.map_bytes = MAP_BYTES;
 	kv = feed_kv(&place);
 	assert_ok(write_generation(kv, 1, &error));
 	failing_calls_set("mdb_env_set_mapsize", ENOMEM, 1);
@@ -323,6 +328,7 @@ static void a_full_disk_is_told_as_such(void **state)
 
 	(void)state;
 	feed_place_init(&place, false);
+	place.map_bytes = MAP_BYTES;
 	kv = feed_kv(&place);
 	for (int i = 0; i < 4; i++) {
 		disk_is_full = (i & 1) != 0;
