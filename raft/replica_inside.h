@@ -17,12 +17,13 @@
 #include "raft/members.h"
 #include "raft/propose.h"
 
-#define REPLICA_PATH_BYTES   4096
-#define REPLICA_STEP_MS      20 /* of what waits for something to come to rest */
-#define REPLICA_KEEP_MS      250 /* between looks at the connections to all members, and news to them */
-#define REPLICA_ASK_MS       200  /* between questions to the initial members not found yet */
-#define WITNESS_AFTER_MS     1500 /* of a pull that gets nothing; doubles with each time */
-#define WITNESS_AFTER_MAX_MS 24000
+#define REPLICA_PATH_BYTES      4096
+#define REPLICA_STEP_MS         20 /* of what waits for something to come to rest */
+#define REPLICA_KEEP_MS         250 /* between looks at the connections to all members, and news to them */
+#define REPLICA_ASK_MS          200  /* between questions to the initial members not found yet */
+#define WITNESS_AFTER_MS        1500 /* of a pull that gets nothing; doubles with each time */
+#define WITNESS_AFTER_MAX_MS    24000
+#define WITNESS_ELECTION_FACTOR 2 /* of the election timeout: see witness.c */
 
 enum stop_phase {
 	STOP_NOT,

@@ -471,6 +471,8 @@ static void on_gone(void *arg, uint64_t peer)
 		after_ms = guard_peer_gone(replica->instance->guard, peer);
 	if (after_ms < 0)
 		return;
+	if (witness_runs(replica)) /* the others first */
+		after_ms += (int)replica->options.election_timeout_ms;
 	log_info("replica", "the leader is gone", "leader=%" PRIu64, peer);
 	uv_timer_start(&replica->campaign, on_campaign, (uint64_t)after_ms, 0);
 }

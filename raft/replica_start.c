@@ -239,6 +239,8 @@ int replica_open_instance(struct replica *replica, bool bootstrap, struct error 
 	struct store_status store;
 	bool has_log = true;
 
+	if (replica->state == REPLICA_PULLING)
+		options.election_timeout_ms *= WITNESS_ELECTION_FACTOR;
 	ASSERT(replica->instance == NULL &&
 	       (replica->state == REPLICA_RUNNING || replica->state == REPLICA_PULLING));
 	store_get_status(replica->options.store, &store);

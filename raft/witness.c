@@ -7,6 +7,10 @@
  *            ▲                                                   │ votes, stores entries, leads if it must
  *            └── records come, or the store is complete ◄────────┘ applies nothing, takes no snapshot
  *
+ * While a witness leads no append is taken. So its election timeout, which libraft draws from one to two times as
+ * long, begins where that of the others ends: it campaigns only when they, who have the records, have tried in
+ * vain, because its log is longer.
+ *
  * As a leader it proposes its term marker, so that what is committed before is certain to the others, and
  * takes no appends. What it hears of as committed comes again from the log once the store is complete. Its log
  * cannot be shortened meanwhile, so entries are refused beyond a bound; but for those that a new leader's log
