@@ -13,7 +13,7 @@ import time
 
 PR_SET_CHILD_SUBREAPER = 36
 MNT_DETACH = 2
-QUIET_LOOKS = 3  # so often nobody was found: then nobody is left
+QUIET_LOOKS = 25  # so often nobody was found: a thread may have been about to start one
 
 libc = ctypes.CDLL(None, use_errno=True)
 ending = threading.Event()
