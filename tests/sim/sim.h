@@ -149,6 +149,7 @@ struct sim_outcome {
 	uint64_t replaced;        /* members under a new id */
 	uint64_t damage_at_start; /* flipped bits, found at a start */
 	uint64_t damage_later;    /* the same, found when they were met */
+	uint64_t damage_hidden; /* flipped keys of ids that nobody met before later ids hid them */
 	uint64_t faults[FAULT_COUNT];
 	uint64_t seen[SEEN_COUNT];
 	uint64_t appends, records; /* decided; stored */

@@ -79,6 +79,7 @@ static void add(struct totals *totals, const struct sim_outcome *outcome)
 	sum->replaced += outcome->replaced;
 	sum->damage_at_start += outcome->damage_at_start;
 	sum->damage_later += outcome->damage_later;
+	sum->damage_hidden += outcome->damage_hidden;
 	if (outcome->longest_walk > sum->longest_walk)
 		sum->longest_walk = outcome->longest_walk;
 	sum->witnesses += outcome->witnesses;
@@ -217,9 +218,10 @@ static void print_totals(const struct range *range, const struct totals *totals,
 		printf("%-16s %12" PRIu64 "\n", sim_fault_name(i), sum->faults[i]);
 	print_seen(sum);
 	printf("%-16s %12" PRIu64 "   of nodes that met an error and ended\n", "stops", sum->stops);
-	printf("%-16s %12" PRIu64 "   damage found at a start, %" PRIu64
-	       " later; members replaced %" PRIu64 "\n",
-	       "flipped bits", sum->damage_at_start, sum->damage_later, sum->replaced);
+	printf("%-16s %12" PRIu64 "   damage found at a start, %" PRIu64 " later, %" PRIu64
+	       " hidden; members replaced %" PRIu64 "\n",
+	       "flipped bits", sum->damage_at_start, sum->damage_later, sum->damage_hidden,
+	       sum->replaced);
 	printf("%-16s %12" PRIu64 "   at most %" PRIu64 " steps back to where two logs meet\n",
 	       "elections", sum->elections, sum->longest_walk);
 	printf("%-16s %12" PRIu64 "   snapshots put %" PRIu64 ", restored %" PRIu64
