@@ -144,7 +144,7 @@ bench: deps-build
 
 # ---- sanitizers: the unit tests, a share of the simulator, and of the system tests with instrumented nodes ----
 SANITIZED_TESTS ?= test_append
-tsan: export TSAN_OPTIONS := suppressions=$(abspath tests/tsan-suppressions) $(TSAN_OPTIONS)
+tsan: export TSAN_OPTIONS := halt_on_error=1 suppressions=$(abspath tests/tsan-suppressions) $(TSAN_OPTIONS)
 asan tsan:
 	@$(MAKE) --no-print-directory -j2 FLAVOUR=$@ UNIT_SECONDS=1800 unit
 	@$(MAKE) --no-print-directory -j2 FLAVOUR=$@ sim SEEDS=1-100
