@@ -180,6 +180,15 @@ static bool is_map(struct span bytes)
 	return is_value(bytes) && msgpack_read_type(&reader) == MSGPACK_TYPE_MAP;
 }
 
+/* What a node says first: that it is one. */
+static bool is_greeting(struct span message)
+{
+	static const uint8_t greeting[] = {0x93, 0x02, 0xa5, '$', 'n', 'o', 'd', 'e', 0x90};
+
+	return message.size == sizeof greeting &&
+	       memcmp(message.data, greeting, sizeof greeting) == 0;
+}
+
 static void check_request(struct exchange *exchange, struct span message)
 {
 	struct msgpack_reader reader = msgpack_reader_of(message);
@@ -218,7 +227,10 @@ static void check_received(struct exchange *exchange)
 		if (at == received->size || msgpack_scan(&scanner, received->data + at,
 							 received->size - at) != MSGPACK_SCAN_VALUE)
 			break;
-		check_request(exchange, span_of(received->data + at, scanner.offset));
+		struct span message = span_of(received->data + at, scanner.offset);
+
+		if (!is_greeting(message))
+			check_request(exchange, message);
 		at += scanner.offset;
 	}
 	buffer_consume(received, at);

@@ -21,6 +21,7 @@
 #include "node/route.h"
 #include "node/session.h"
 #include "node/stats.h"
+#include "node/write.h"
 #include "storage/kv.h"
 
 #include <errno.h>
@@ -316,6 +317,8 @@ static inline void whole_node_close(struct whole_node *whole)
 	router_free(whole->node.router);
 	own_writes_free(whole->node.own_writes);
 	append_service_free(whole->node.appends);
+	request_free_spare(&whole->node);
+	write_free_spare(&whole->node);
 	deadlines_free(whole->node.deadlines);
 	uv_close((uv_handle_t *)&whole->async, NULL);
 	uv_run(&whole->loop, UV_RUN_DEFAULT);
