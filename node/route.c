@@ -617,8 +617,7 @@ static void pump_there(struct router *router)
 		send_on(target, router->first, status->term);
 }
 
-/* Nobody will lead a node that was removed: who waits on it would wait in vain. */
-static void refuse_all(struct router *router)
+static void end_all(struct router *router, void (*answer)(struct request *request))
 {
 	while (router->first != NULL) {
 		struct route *route = router->first;
@@ -626,7 +625,7 @@ static void refuse_all(struct router *router)
 		unlink_route(route);
 		struct request *request = free_route(route);
 
-		answer_no_leader(request);
+		answer(request);
 		request_release(request);
 	}
 }
@@ -638,8 +637,8 @@ static void pump(struct router *router)
 	    uv_is_active((uv_handle_t *)&router->backoff))
 		return;
 	router->pumping = true;
-	if (node_replica_status(router->node)->removed)
-		refuse_all(router);
+	if (node_replica_status(router->node)->removed) /* nobody will ever lead it */
+		end_all(router, answer_no_leader);
 	else if (replica_is_leader(router->node->replica))
 		pump_here(router);
 	else
@@ -686,15 +685,7 @@ void router_free(struct router *router)
 	router->target = NULL;
 	while (router->retired != NULL)
 		close_target(router->retired);
-	while (router->first != NULL) {
-		struct route *route = router->first;
-
-		unlink_route(route);
-		struct request *request = free_route(route);
-
-		answer_stopping(request);
-		request_release(request);
-	}
+	end_all(router, answer_stopping);
 	ASSERT(router->bytes == 0);
 	uv_close((uv_handle_t *)&router->doubt, on_doubt_closed);
 }

@@ -97,12 +97,6 @@ static bool disk_stalls(const struct guard *guard)
 	       (raft_time)timeouts * raft->election_timeout;
 }
 
-static void on_told(struct raft_io_send *request, int status)
-{
-	(void)status; /* it is a help: without it the others wait for their timeouts */
-	memory_free(request);
-}
-
 /* The voter with most of the log: the others need not wait until they miss their leader. */
 static void tell_successor(struct guard *guard)
 {
@@ -126,12 +120,9 @@ static void tell_successor(struct guard *guard)
 	/* One that was told already, by a transfer, is enough: two would share the votes. */
 	if (entry == NULL || raft->transfer != NULL)
 		return;
-	struct raft_io_send *request = memory_zeroed(1, sizeof *request);
-
 	message.timeout_now = (struct raft_timeout_now){
 		.term = raft->current_term, .last_log_index = best, .last_log_term = entry->term};
-	if (guard->inner->send(guard->inner, request, &message, on_told) != 0)
-		memory_free(request);
+	guard_tell(guard, &message);
 }
 
 /* Only for others that could lead: a majority that answers without this node. */

@@ -172,6 +172,8 @@ int guard_send(struct raft_io *io, struct raft_io_send *request, const struct ra
 	       raft_io_send_cb done);
 /* Tell libraft of the answers that were dropped. */
 void guard_end_dropped(struct guard *guard);
+/* A message of its own, which may be lost: it is a help, and nothing waits for it. false: not even sent. */
+bool guard_tell(struct guard *guard, const struct raft_message *message);
 
 /* guard_state.c */
 int guard_load(struct raft_io *io, raft_term *term, raft_id *vote, struct raft_snapshot **snapshot,

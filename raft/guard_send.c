@@ -125,12 +125,22 @@ void guard_end_dropped(struct guard *guard)
 	}
 }
 
-/* ---- what a rejection leaves out ---- */
+/* ---- messages of the guard's own ---- */
 
 static void on_told(struct raft_io_send *request, int status)
 {
-	(void)status; /* lost: the next rejection says it again */
+	(void)status;
 	memory_free(request);
+}
+
+bool guard_tell(struct guard *guard, const struct raft_message *message)
+{
+	struct raft_io_send *request = memory_zeroed(1, sizeof *request);
+
+	if (guard->inner->send(guard->inner, request, message, on_told) == 0)
+		return true;
+	memory_free(request);
+	return false;
 }
 
 /*
@@ -151,14 +161,10 @@ static void tell_committed(struct guard *guard, const struct raft_message *rejec
 	    asked->append_entries.prev_log_index <= raft_last_index(guard->raft))
 		return;
 	struct raft_message message = *rejection;
-	struct raft_io_send *request = memory_zeroed(1, sizeof *request);
 
 	message.append_entries_result.rejected = 0;
 	message.append_entries_result.last_log_index = raft->commit_index;
-	if (guard->inner->send(guard->inner, request, &message, on_told) == 0)
-		guard->counters.committed_told++;
-	else
-		memory_free(request);
+	guard->counters.committed_told += guard_tell(guard, &message);
 }
 
 static int send_answer(struct guard *guard, struct raft_io_send *request,
