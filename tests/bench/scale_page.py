@@ -14,6 +14,8 @@ import shutil
 import subprocess
 import sys
 
+from page import paste
+
 DEFAULT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "results", "scale.json")
 MARK = "<!-- scale -->"
 SVG = "set terminal svg size 640,360 dynamic font 'sans-serif,11' background '#ffffff'"
@@ -168,15 +170,6 @@ def draw_all(data, folder):
              cluster_lines(data["cluster"], lambda row: row["events_per_second"]))
 
 
-def paste(path, text):
-    with open(path, encoding="utf-8") as file:
-        parts = file.read().split(MARK)
-    if len(parts) != 3:
-        sys.exit(f"scale_page.py: {path} has not two lines `{MARK}`")
-    with open(path, "w", encoding="utf-8") as file:
-        file.write(f"{parts[0]}{MARK}\n{text}\n{MARK}{parts[2]}")
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--paste", metavar="PAGE")
@@ -189,7 +182,7 @@ def main():
     if options.plots:
         draw_all(data, options.plots)
     if options.paste:
-        paste(options.paste, text)
+        paste(options.paste, MARK, text)
     else:
         print(text)
 

@@ -13,6 +13,9 @@ import json
 import os
 import sys
 
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+from page import paste  # noqa: E402
+
 DEFAULT = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "results",
                        "peers.json")
 MORE, LESS = "more", "less"
@@ -173,15 +176,6 @@ def in_a_line(row):
     return "  ".join(f"{name} {row[name]:,.5g}" for name in names if name in row)
 
 
-def paste(page, text):
-    with open(page, encoding="utf-8") as file:
-        parts = file.read().split(MARK)
-    if len(parts) != 3:
-        sys.exit(f"table.py: {page} must have two lines {MARK}, it has {len(parts) - 1}")
-    with open(page, "w", encoding="utf-8") as file:
-        file.write(MARK.join([parts[0], f"\n{text}\n", parts[2]]))
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n", maxsplit=1)[0])
     parser.add_argument("--paste", metavar="PAGE")
@@ -193,7 +187,7 @@ def main():
     except OSError as problem:
         sys.exit(f"table.py: {problem}: `make bench-peers` writes it")
     if arguments.paste:
-        paste(arguments.paste, text)
+        paste(arguments.paste, MARK, text)
     else:
         print(text)
 

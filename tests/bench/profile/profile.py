@@ -21,9 +21,10 @@ import sys
 import tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(HERE)), "system"))
+sys.path[:0] = [os.path.dirname(HERE), os.path.join(os.path.dirname(os.path.dirname(HERE)), "system")]
 
 import flame  # noqa: E402
+from page import paste  # noqa: E402
 import stacks  # noqa: E402
 import stages  # noqa: E402
 from cluster import Cluster, program  # noqa: E402
@@ -191,15 +192,6 @@ def draw(folder, row, samples, roles):
                    f"{role}, {row}: {len(mine)} samples", path)
 
 
-def paste(path, text):
-    with open(path, encoding="utf-8") as file:
-        parts = file.read().split(MARK)
-    if len(parts) != 3:
-        sys.exit(f"profile.py: {path} has not two lines `{MARK}`")
-    with open(path, "w", encoding="utf-8") as file:
-        file.write(f"{parts[0]}{MARK}\n{text}\n{MARK}{parts[2]}")
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=int, default=8)
@@ -219,7 +211,7 @@ def main():
     text = "\n".join(stage_table(rows) + [""] + [count_line(row) for row in rows])
     print(text)
     if options.paste:
-        paste(options.paste, text)
+        paste(options.paste, MARK, text)
 
 
 if __name__ == "__main__":
